@@ -1,0 +1,1 @@
+"""The log: the one ordered, durable sequence of entries that all nodes apply."""

@@ -1,0 +1,94 @@
+"""What the node asks of a log, and what every implementation promises.
+
+An *entry* is an opaque byte string (a batch of records) with a *position*: 1, 2, 3, ... without holes. Both
+implementations pass the same contract tests (``tests/contract``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_ENTRY_BYTES = 512 * 1024
+"""Largest entry a log must take. Half of what a NATS server accepts by default (1 MiB with headers)."""
+
+TAIL_BATCH_ENTRIES = 256
+"""The most entries that :meth:`Log.tail` hands over at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One committed entry: its position and its bytes, exactly as appended."""
+
+    position: int
+    data: bytes
+
+
+class Log(Protocol):
+    """A durable, totally ordered log with idempotent append.
+
+    The promises:
+
+    - **Durable**: when :meth:`append` returns, the entry survives a crash of this process and of any one machine
+      that keeps the log, disks included: it has been synced (SQLite) or synced by a quorum (JetStream).
+    - **Ordered and dense**: every reader sees the same entries at the same positions, from 1 on, none missing.
+    - **Idempotent**: appending again with the same ``entry_id`` within ten minutes commits nothing new and returns
+      the position of the first. Later repeats are for the reader to recognise.
+    - **Nothing else is swallowed**: an append whose fate is unknown raises :class:`~node.errors.LogUnavailable`.
+    - **epoch** is a random id that is made with the log and stays with it for life.
+    """
+
+    @property
+    def epoch(self) -> str:
+        """The id of this log. Known after :meth:`open`."""
+
+    async def open(self) -> None:
+        """Connect, create the log if there is none yet (several nodes may do so at once), and learn the epoch.
+
+        Raises:
+            LogUnavailable: nothing answers, or there is no quorum. May be called again.
+            LogChanged: opened before, and the log now has another epoch.
+        """
+
+    async def append(self, entry_id: str, data: bytes) -> int:
+        """Commit one entry and return its position.
+
+        One append at a time is enough for the node (it batches records into entries), so callers get order by
+        awaiting; concurrent appends are allowed and may commit in any order.
+
+        Args:
+            entry_id: 1-128 characters of ``A-Z a-z 0-9 . _ : -``, unique to this entry, the same at every retry.
+            data: at most :data:`MAX_ENTRY_BYTES` bytes.
+
+        Raises:
+            LogUnavailable: not known to be committed. Retry with the same id and the same data.
+            LogFull: refused for want of space; not committed.
+            LogChanged: the log is not the one that was opened.
+        """
+
+    def tail(self, after: int) -> AsyncGenerator[Sequence[Entry]]:
+        """Yield batches of entries with positions ``after + 1``, ``after + 2``, ... for ever, waiting at the end.
+
+        Each batch is non-empty and at most :data:`TAIL_BATCH_ENTRIES` long. Survives loss of the connection and
+        change of leader by itself; the reader notices at most a pause. To be used under
+        ``contextlib.aclosing``; several tails may run at once.
+
+        Raises:
+            LogChanged: the log was recreated, or ``after`` is beyond its end, so that positions mean nothing.
+        """
+
+    async def last(self) -> int:
+        """The position of the last committed entry, 0 for an empty log, as the log's leader knows it now.
+
+        Raises:
+            LogUnavailable: nobody with authority answers.
+            LogChanged: the log is not the one that was opened.
+        """
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the log could be talked to a moment ago: what readiness reports between two calls."""
+
+    async def aclose(self) -> None:
+        """Let go of connections and threads. Idempotent, also after a failed :meth:`open`."""
