@@ -6,6 +6,8 @@ implementations pass the same contract tests (``tests/contract``).
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +17,24 @@ MAX_ENTRY_BYTES = 512 * 1024
 
 TAIL_BATCH_ENTRIES = 256
 """The most entries that :meth:`Log.tail` hands over at once."""
+
+TAIL_BATCH_BYTES = 4 * 1024 * 1024
+"""The most bytes that :meth:`Log.tail` hands over at once."""
+
+_ENTRY_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def check_entry(entry_id: str, data: bytes) -> None:
+    """Raise ValueError unless an entry may be appended: see :meth:`Log.append`."""
+    if not _ENTRY_ID.fullmatch(entry_id):
+        raise ValueError(f"bad entry id {entry_id[:200]!r}")
+    if len(data) > MAX_ENTRY_BYTES:
+        raise ValueError(f"entry of {len(data)} bytes, the most is {MAX_ENTRY_BYTES}")
+
+
+def new_epoch() -> str:
+    """A fresh random epoch."""
+    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +85,19 @@ class Log(Protocol):
             LogUnavailable: not known to be committed. Retry with the same id and the same data.
             LogFull: refused for want of space; not committed.
             LogChanged: the log is not the one that was opened.
+            ValueError: a malformed id or too much data; a mistake of the caller, nothing was sent.
         """
 
     def tail(self, after: int) -> AsyncGenerator[Sequence[Entry]]:
         """Yield batches of entries with positions ``after + 1``, ``after + 2``, ... for ever, waiting at the end.
 
-        Each batch is non-empty and at most :data:`TAIL_BATCH_ENTRIES` long. Survives loss of the connection and
-        change of leader by itself; the reader notices at most a pause. To be used under
+        Each batch is non-empty, at most :data:`TAIL_BATCH_ENTRIES` long and :data:`TAIL_BATCH_BYTES` big. Survives
+        loss of the connection and change of leader by itself; the reader notices at most a pause. To be used under
         ``contextlib.aclosing``; several tails may run at once.
 
         Raises:
             LogChanged: the log was recreated, or ``after`` is beyond its end, so that positions mean nothing.
+            LogUnavailable: the log is not open (any more) on this side.
         """
 
     async def last(self) -> int:
