@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 MAX_ENTRY_BYTES = 512 * 1024
 """Largest entry a log must take. Half of what a NATS server accepts by default (1 MiB with headers)."""
@@ -37,8 +36,7 @@ def new_epoch() -> str:
     return secrets.token_hex(8)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One committed entry: its position and its bytes, exactly as appended."""
 
     position: int

@@ -1,0 +1,248 @@
+"""The log as a replicated JetStream stream.
+
+One stream, with one subject that carries the log's epoch: ``chat.log.0.<epoch>``. A node that still believes in an
+older log publishes to a subject that nobody listens on, so it can never append to the wrong one.
+
+Reads go through the stream's consumers and its leader only; direct get may answer from a replica that is behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import random
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import trio
+from nats.aio.client import Client
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
+from nats.js.errors import APIError
+
+from node.errors import LogChanged, LogFull, LogUnavailable
+from node.log.base import MAX_ENTRY_BYTES, Entry, check_entry, new_epoch
+from node.log.nats_consumer import Consumer
+from node.log.nats_thread import NatsThread
+
+STREAM: Final = "CHAT"
+_SUBJECT: Final = "chat.log.0"
+_EPOCH_KEY: Final = "chat.epoch"
+_MAX_HEADER_BYTES: Final = 1024
+_DUPLICATE_WINDOW_S: Final = 15 * 60
+"""Longer than the ten minutes that are promised."""
+
+_CONNECT_TIMEOUT_S: Final = 5.0
+_API_TIMEOUT_S: Final = 5.0
+_APPEND_TIMEOUT_S: Final = 5.0
+_BEYOND_END_S: Final = 4.0
+"""A leader that was just cut off may know less than we do, for a moment; so it is not believed at once."""
+_REPLICA_FRESH_NS: Final = 3_000_000_000
+_RESUME_DELAY_S: Final = (0.05, 0.2)
+
+# Error codes of the JetStream API (nats-server, server/errors.json).
+_STREAM_NAME_IN_USE: Final = 10058
+_STREAM_NOT_FOUND: Final = 10059
+_STORE_FAILED: Final = 10077
+_NO_SPACE: Final = frozenset({10002, 10023, 10047, 10122})
+_LIMIT_REACHED: Final = ("maximum bytes exceeded", "maximum messages exceeded")
+
+_logger = logging.getLogger(__name__)
+
+
+class JetStreamLog:
+    """A :class:`~node.log.base.Log` in the JetStream stream ``CHAT``.
+
+    Args:
+        servers: ``nats://host:port`` of each server, the nearest first.
+        user: user name, None for no authentication.
+        password: the user's password.
+        replicas: how many servers keep the stream, if it is made here.
+        name: what the servers' monitoring shows for this connection.
+        max_bytes: the size beyond which appends raise :class:`~node.errors.LogFull`, if the stream is made here;
+            None: what the servers' own limit allows.
+    """
+
+    def __init__(
+        self,
+        servers: list[str],
+        user: str | None,
+        password: str | None,
+        replicas: int,
+        *,
+        name: str = "chat-node",
+        max_bytes: int | None = None,
+    ) -> None:
+        self.nats = NatsThread(servers, user, password, name=name)
+        """The connection, which also carries what nodes tell each other without the log."""
+        self._replicas = replicas
+        self._max_bytes = max_bytes
+        self._epoch = ""
+        self._answered = False
+        self._closed = False
+        self._known_last = 0
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    @property
+    def reachable(self) -> bool:
+        return self._answered and self.nats.connected
+
+    async def open(self) -> None:
+        self.nats.start()
+        await self.nats.wait_connected(_CONNECT_TIMEOUT_S)
+        info = await self._info()
+        if info is None and not self._epoch:
+            await self._create()
+            info = await self._info()
+        self._epoch = _epoch(self._same(info))
+        self._answered = True
+
+    async def append(self, entry_id: str, data: bytes) -> int:
+        check_entry(entry_id, data)
+        subject = f"{_SUBJECT}.{self._epoch}"
+
+        async def publish(client: Client) -> bytes:
+            reply = await client.request(subject, data, _APPEND_TIMEOUT_S, headers={"Nats-Msg-Id": entry_id})
+            return reply.data
+
+        try:
+            position = _acknowledged(await self.nats.call(publish))
+        except LogUnavailable:
+            self._answered = False
+            await self._check_not_changed()
+            raise
+        self._answered = True
+        self._known_last = max(self._known_last, position)
+        return position
+
+    async def tail(self, after: int) -> AsyncGenerator[Sequence[Entry]]:
+        position = after
+        while True:
+            consumer: Consumer | None = None
+            try:
+                consumer = await self.nats.call(partial(self._consume, position + 1))
+                await self._check_end(position)
+                while True:
+                    batch = await self.nats.call(consumer.next_batch)
+                    yield batch
+                    position = batch[-1].position
+            except LogUnavailable as error:
+                if self._closed:
+                    raise
+                _logger.info("tail resumes after %d: %s", position, error)
+            except APIError as error:
+                _logger.info("tail resumes after %d: %s", position, error)
+            finally:
+                if consumer is not None:
+                    self.nats.spawn(consumer.close)
+            await trio.sleep(random.uniform(*_RESUME_DELAY_S))  # noqa: S311
+
+    async def last(self) -> int:
+        try:
+            info = self._same(await self._info())
+            if not _has_quorum(info):
+                raise LogUnavailable("the log's leader has lost its followers")
+        except LogUnavailable:
+            self._answered = False
+            raise
+        self._answered = True
+        self._known_last = max(self._known_last, info.state.last_seq)
+        return info.state.last_seq
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._answered = False
+        await self.nats.aclose()
+
+    async def _info(self) -> StreamInfo | None:
+        """What the stream's leader says of the stream; None if there is no stream."""
+        try:
+            return await self.nats.call(lambda client: client.jsm(timeout=_API_TIMEOUT_S).stream_info(STREAM))
+        except APIError as error:
+            if error.err_code == _STREAM_NOT_FOUND:
+                return None
+            raise LogUnavailable(str(error)) from error
+
+    async def _create(self) -> None:
+        """Make the stream. Of several nodes that do so at once one wins, and the others find its stream."""
+        epoch = new_epoch()
+        config = StreamConfig(
+            name=STREAM,
+            subjects=[f"{_SUBJECT}.{epoch}"],
+            metadata={_EPOCH_KEY: epoch},
+            storage=StorageType.FILE,
+            num_replicas=self._replicas,
+            retention=RetentionPolicy.LIMITS,
+            discard=DiscardPolicy.NEW,
+            max_bytes=-1 if self._max_bytes is None else self._max_bytes,
+            max_msg_size=MAX_ENTRY_BYTES + _MAX_HEADER_BYTES,
+            duplicate_window=_DUPLICATE_WINDOW_S,
+            deny_delete=True,
+            deny_purge=True,
+        )
+        try:
+            await self.nats.call(lambda client: client.jsm(timeout=_API_TIMEOUT_S).add_stream(config))
+        except APIError as error:
+            if error.err_code != _STREAM_NAME_IN_USE:
+                raise LogUnavailable(str(error)) from error
+
+    def _same(self, info: StreamInfo | None) -> StreamInfo:
+        """``info``. Raises LogChanged unless it is of the log that was opened, or could be opened."""
+        if info is None or not _epoch(info):
+            raise LogChanged(f"stream {STREAM} is gone, or was not made by a chat node")
+        if self._epoch not in ("", _epoch(info)):
+            raise LogChanged(f"stream {STREAM} has epoch {_epoch(info)}, expected {self._epoch}")
+        return info
+
+    async def _check_not_changed(self) -> None:
+        """Raise LogChanged if that is why nobody answers; the stream's silence alone is no news."""
+        with contextlib.suppress(LogUnavailable):
+            self._same(await self._info())
+
+    async def _consume(self, first: int, client: Client) -> Consumer:
+        consumer = Consumer(client, STREAM, first, lambda: self._known_last)
+        await consumer.start()
+        return consumer
+
+    async def _check_end(self, position: int) -> None:
+        """Raise LogChanged if the log is another one or ends before ``position``.
+
+        Asked after the consumer was made, so that the answer is about the consumer's stream. A leader that was cut
+        off a moment ago may not know the end yet, so it is asked for some time.
+        """
+        deadline = trio.current_time() + _BEYOND_END_S
+        while await self.last() < position:
+            if trio.current_time() > deadline:
+                raise LogChanged(f"stream {STREAM} ends before position {position}")
+            await trio.sleep(0.25)
+
+
+def _epoch(info: StreamInfo) -> str:
+    return (info.config.metadata or {}).get(_EPOCH_KEY, "")
+
+
+def _acknowledged(reply: bytes) -> int:
+    """The position in a publish acknowledgement, or the error that it is."""
+    answer: dict[str, Any] = json.loads(reply)
+    error = answer.get("error")
+    if error is None:
+        if answer.get("stream") != STREAM or answer.get("seq", 0) < 1:
+            raise LogUnavailable(f"not an acknowledgement of {STREAM}: {answer}")
+        return int(answer["seq"])
+    code, text = error.get("err_code"), error.get("description", "")
+    if code in _NO_SPACE or (code == _STORE_FAILED and text in _LIMIT_REACHED):
+        raise LogFull(f"{text} ({code})")
+    raise LogUnavailable(f"{text} ({code})")
+
+
+def _has_quorum(info: StreamInfo) -> bool:
+    """Whether the leader that answered has heard from enough followers lately to know what it says."""
+    if info.config.num_replicas in (None, 1):
+        return True
+    replicas = (info.cluster and info.cluster.replicas) or []
+    fresh = sum(1 for peer in replicas if not peer.offline and (peer.active or 0) < _REPLICA_FRESH_NS)
+    return fresh + 1 > (len(replicas) + 1) // 2
