@@ -1,0 +1,79 @@
+# Everything a developer does with this project. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV := .venv
+PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH
+# Ansible reads and writes text; a bare machine's locale may not be UTF-8.
+export LC_ALL := C.UTF-8
+
+STEP := tests/lab/step
+LAB := ansible-playbook -i localhost,
+ROLES := $(notdir $(patsubst %/molecule/default/molecule.yml,%,$(wildcard roles/*/molecule/default/molecule.yml)))
+HOSTS ?= 3
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+	    printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+.PHONY: up
+up: $(VENV)/.installed ## start the lab, HOSTS=3 bare hosts, and deploy the chat service on it
+	@$(STEP) "Docker engine" $(LAB) tests/lab/engine.yml
+	@$(STEP) "Images" $(LAB) tests/lab/images.yml
+	@$(STEP) "$(HOSTS) bare hosts" $(LAB) tests/lab/hosts.yml -e lab_hosts=$(HOSTS)
+	@$(STEP) "The chat service on them" ansible-playbook playbooks/site.yml
+	@tests/lab/connect
+
+.PHONY: down
+down: $(VENV)/.installed ## take the lab away; images stay for the next time
+	@$(STEP) "Hosts, network, inventory" $(LAB) tests/lab/destroy.yml
+	@$(STEP) "Docker engine" $(LAB) tests/lab/engine_stop.yml
+
+.PHONY: clean
+clean: $(VENV)/.installed ## down, and the lab's images and package cache too
+	@$(STEP) "Hosts, network, inventory" $(LAB) tests/lab/destroy.yml
+	@$(STEP) "Images and caches" $(LAB) tests/lab/clean.yml
+	@$(STEP) "Docker engine" $(LAB) tests/lab/engine_stop.yml
+
+.PHONY: node
+node: $(VENV)/.installed ## run one chat node on SQLite on loopback, without Docker
+	AUTH_MODE=guest DATA_DIR=$${DATA_DIR:-.make/data} WEBSOCKET_HOST=127.0.0.1 HTTP_HOST=127.0.0.1 LOG_FORMAT=text \
+	    chat-node serve
+
+.PHONY: check
+check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee break
+	@$(STEP) "ruff" ruff check
+	@$(STEP) "ruff format" ruff format --check
+	@$(STEP) "mypy" mypy node tests
+	@$(STEP) "yamllint" yamllint --strict .
+	@$(STEP) "ansible-lint" ansible-lint --offline --strict
+	@$(STEP) "unit tests" pytest -q tests/unit tests/test_architecture.py
+
+.PHONY: test
+test: $(VENV)/.installed ## everything: check, log contract, the roles under Molecule, the scenarios on the lab
+	@tests/all
+
+.PHONY: molecule
+molecule: $(VENV)/.installed ## test one role on hosts of its own: make molecule ROLE=host
+	@[ -d "roles/$(ROLE)/molecule" ] && [ -n "$(ROLE)" ] || { echo "Say ROLE= one of: $(ROLES)" >&2; exit 2; }
+	@$(STEP) "role $(ROLE)" tests/lab/molecule $(ROLE)
+
+.PHONY: lock
+lock: $(VENV)/.installed ## pin what pyproject.toml asks for, with hashes
+	@command -v uv >/dev/null || pip install --quiet uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --generate-hashes \
+	    --output-file requirements.txt pyproject.toml
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --generate-hashes --extra dev \
+	    --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+
+# Remade when the pins or the package's own metadata change.
+$(VENV)/.installed: requirements-dev.txt pyproject.toml
+	@python3 -c 'import ensurepip' 2>/dev/null || $(SUDO) apt-get install --yes --quiet python3-venv
+	@$(STEP) "Python environment" sh -c 'python3 -m venv $(VENV) \
+	    && pip install --quiet --require-hashes --requirement requirements-dev.txt \
+	    && pip install --quiet --no-deps --editable .'
+	@touch $@
