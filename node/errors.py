@@ -14,7 +14,7 @@ class ErrorCode(StrEnum):
 
     BAD_REQUEST = "bad_request"
     UNAUTHORIZED = "unauthorized"
-    TOKEN_EXPIRED = "token_expired"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - the name of an error
     FORBIDDEN = "forbidden"
     NO_ROOM = "no_room"
     ROOM_EXISTS = "room_exists"
@@ -45,8 +45,10 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     GOING_AWAY = 1001
+    UNSUPPORTED_DATA = 1003
     TOO_BIG = 1009
     INTERNAL = 1011
+    TRY_AGAIN_LATER = 1013
     DRAIN = 4001
     SLOW_READER = 4008
     NO_PONG = 4012

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import random
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any, Final
 
+import nats.errors
+import structlog
 import trio
 from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, StreamInfo
@@ -35,6 +36,8 @@ _DUPLICATE_WINDOW_S: Final = 15 * 60
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 _API_TIMEOUT_S: Final = 5.0
+_INFO_TIMEOUT_S: Final = 1.0
+_INFO_TRIES: Final = 5
 _APPEND_TIMEOUT_S: Final = 5.0
 _BEYOND_END_S: Final = 4.0
 """A leader that was just cut off may know less than we do, for a moment; so it is not believed at once."""
@@ -48,7 +51,7 @@ _STORE_FAILED: Final = 10077
 _NO_SPACE: Final = frozenset({10002, 10023, 10047, 10122})
 _LIMIT_REACHED: Final = ("maximum bytes exceeded", "maximum messages exceeded")
 
-_logger = logging.getLogger(__name__)
+logger = structlog.get_logger()
 
 
 class JetStreamLog:
@@ -96,8 +99,7 @@ class JetStreamLog:
         await self.nats.wait_connected(_CONNECT_TIMEOUT_S)
         info = await self._info()
         if info is None and not self._epoch:
-            await self._create()
-            info = await self._info()
+            info = await self._create()
         self._epoch = _epoch(self._same(info))
         self._answered = True
 
@@ -130,12 +132,10 @@ class JetStreamLog:
                     batch = await self.nats.call(consumer.next_batch)
                     yield batch
                     position = batch[-1].position
-            except LogUnavailable as error:
+            except (LogUnavailable, APIError) as error:
                 if self._closed:
                     raise
-                _logger.info("tail resumes after %d: %s", position, error)
-            except APIError as error:
-                _logger.info("tail resumes after %d: %s", position, error)
+                logger.info("tail_resumes", after=position, error=str(error))
             finally:
                 if consumer is not None:
                     self.nats.spawn(consumer.close)
@@ -161,13 +161,13 @@ class JetStreamLog:
     async def _info(self) -> StreamInfo | None:
         """What the stream's leader says of the stream; None if there is no stream."""
         try:
-            return await self.nats.call(lambda client: client.jsm(timeout=_API_TIMEOUT_S).stream_info(STREAM))
+            return await self.nats.call(_stream_info)
         except APIError as error:
             if error.err_code == _STREAM_NOT_FOUND:
                 return None
             raise LogUnavailable(str(error)) from error
 
-    async def _create(self) -> None:
+    async def _create(self) -> StreamInfo:
         """Make the stream. Of several nodes that do so at once one wins, and the others find its stream."""
         epoch = new_epoch()
         config = StreamConfig(
@@ -189,6 +189,12 @@ class JetStreamLog:
         except APIError as error:
             if error.err_code != _STREAM_NAME_IN_USE:
                 raise LogUnavailable(str(error)) from error
+        with trio.move_on_after(_API_TIMEOUT_S):
+            # It may be another node that makes it.
+            while (info := await self._info()) is None:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+            return info
+        raise LogUnavailable(f"stream {STREAM} is being made, but is not there yet")
 
     def _same(self, info: StreamInfo | None) -> StreamInfo:
         """``info``. Raises LogChanged unless it is of the log that was opened, or could be opened."""
@@ -219,6 +225,14 @@ class JetStreamLog:
             if trio.current_time() > deadline:
                 raise LogChanged(f"stream {STREAM} ends before position {position}")
             await trio.sleep(0.25)
+
+
+async def _stream_info(client: Client) -> StreamInfo:
+    """Ask until the leader answers: while one is being elected, the question is lost without a word."""
+    for _ in range(_INFO_TRIES - 1):
+        with contextlib.suppress(nats.errors.TimeoutError):
+            return await client.jsm(timeout=_INFO_TIMEOUT_S).stream_info(STREAM)
+    return await client.jsm(timeout=_INFO_TIMEOUT_S).stream_info(STREAM)
 
 
 def _epoch(info: StreamInfo) -> str:

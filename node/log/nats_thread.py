@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 
 import nats.errors
 import nats.js.errors
+import structlog
 import trio
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -41,7 +42,7 @@ _RETRY_MAX_S: Final = 1.0
 _MAX_UNSENT_BYTES: Final = 1024 * 1024
 """Past this much unsent output, lossy publishes are dropped: the server does not keep up, or is gone."""
 
-_logger = logging.getLogger(__name__)
+logger = structlog.get_logger()
 logging.getLogger("nats").addHandler(logging.NullHandler())  # without handlers, logging would print to stderr
 
 
@@ -160,7 +161,7 @@ class NatsThread:
 
     def subscribe(self, subject: str, capacity: int = 1024) -> Subscription:
         """Receive what is published on ``subject`` (wildcards allowed), over this and all later connections."""
-        subscription = Subscription(subject, capacity, self._to_trio.post)
+        subscription = Subscription(subject, capacity, lambda call: self._to_trio.post(call))
         self._post(lambda: self._add_subscription(subscription))
         return subscription
 
@@ -190,13 +191,15 @@ class NatsThread:
 
     async def _keep_connected(self) -> None:
         failures = 0
+        broken = ""
         while True:
-            for server in self._servers:
+            for server in sorted(self._servers, key=lambda server: server == broken):  # the one that broke comes last
                 lost = asyncio.Event()
                 client = await self._connect(server, lost)
                 if client is not None:
                     failures = 0
                     await self._use(client, lost)
+                    broken = server
                     break
             else:
                 failures += 1
@@ -208,7 +211,7 @@ class NatsThread:
 
         async def on_error(error: Exception) -> None:
             self._last_error = error
-            _logger.debug("NATS %s: %s", server, error)
+            logger.debug("nats_error", server=server, error=str(error))
             if client.is_closed or isinstance(error, nats.errors.StaleConnectionError | OSError):
                 lost.set()
 
@@ -243,7 +246,7 @@ class NatsThread:
 
     async def _use(self, client: Client, lost: asyncio.Event) -> None:
         """Offer ``client`` to callers until it breaks."""
-        _logger.info("connected to NATS")
+        logger.info("nats_connected", server=client.connected_url and client.connected_url.netloc)
         self._client = client
         try:
             for subscription in self._subscriptions:
@@ -262,7 +265,7 @@ class NatsThread:
             for task in self._tasks:
                 task.cancel()
             self._discard(client)
-            _logger.info("disconnected from NATS: %s", self._last_error)
+            logger.info("nats_disconnected", error=str(self._last_error))
 
     def _reset_connected(self) -> None:
         if not self.connected:
@@ -324,7 +327,7 @@ async def _quietly(work: Coroutine[Any, Any, object]) -> None:
     try:
         await work
     except (nats.errors.Error, OSError) as error:
-        _logger.debug("NATS: %s", error)
+        logger.debug("nats_error", error=str(error))
 
 
 def _translated(error: BaseException) -> BaseException:
@@ -338,4 +341,4 @@ def _translated(error: BaseException) -> BaseException:
 
 
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    _logger.debug("NATS thread: %s", context.get("message"), exc_info=context.get("exception"))
+    logger.debug("nats_loop_error", text=context.get("message"), error=repr(context.get("exception")))

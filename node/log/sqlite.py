@@ -63,6 +63,7 @@ class SqliteLog:
         self._epoch = ""
         self._last = 0
         self._healthy = False
+        self._changed: LogChanged | None = None
         self._pending: list[_Append] = []
         self._commit_lock = trio.Lock()
         self._advanced = trio.Event()
@@ -113,6 +114,8 @@ class SqliteLog:
                 committed = await self._write(lambda: self._opened().commit(batch))
             except Exception as error:  # whatever it is, it is the answer for the whole batch
                 self._healthy = isinstance(error, LogFull)
+                if isinstance(error, LogChanged):
+                    self._give_up(error)
                 for append in batch:
                     append.error = error
                 return
@@ -125,6 +128,11 @@ class SqliteLog:
     def _wake_tails(self) -> None:
         self._advanced.set()
         self._advanced = trio.Event()
+
+    def _give_up(self, error: LogChanged) -> None:
+        """The file under us is another one: nothing that was opened means anything any more, also to waiting tails."""
+        self._changed = error
+        self._wake_tails()
 
     async def tail(self, after: int) -> AsyncGenerator[Sequence[Entry]]:
         if after > await self.last():
@@ -146,7 +154,11 @@ class SqliteLog:
         return await trio.to_thread.run_sync(lambda: self._opened().read(after), limiter=self._reader)
 
     async def last(self) -> int:
-        await self._write(lambda: self._opened().check_identity())
+        try:
+            await self._write(lambda: self._opened().check_identity())
+        except LogChanged as error:
+            self._give_up(error)
+            raise
         self._healthy = True
         return self._last
 
@@ -162,6 +174,8 @@ class SqliteLog:
     def _opened(self) -> _File:
         if self._file is None:
             raise LogUnavailable(f"{self._path} is not open")
+        if self._changed is not None:
+            raise LogChanged(str(self._changed))
         return self._file
 
     async def _write(self, work: Callable[[], T]) -> T:

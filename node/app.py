@@ -1,0 +1,256 @@
+"""The composition root: makes the parts, runs them, and takes them down in order.
+
+start:  ports -> operators' HTTP -> log -> replica -> (caught up) -> clients
+end:    /readyz 503 -> no new clients -> clients move away -> what was taken is finished -> exit
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from node import __version__
+from node.auth import Authenticator
+from node.cluster import Beat, Peers
+from node.config import Settings, is_loopback
+from node.connection import Node
+from node.errors import ConfigError, LogUnavailable
+from node.http import make_app
+from node.http import serve as serve_http
+from node.hub import Hub
+from node.log.base import Log
+from node.log.jetstream import JetStreamLog
+from node.log.sqlite import SqliteLog
+from node.metrics import Metrics
+from node.replica import Replica
+from node.server import Server
+from node.submitter import Submitter
+
+_BACKLOG = 1024
+_OPEN_RETRY_S = 1.0
+_FINISH_TIMEOUT_S = 5.0
+_REPORT_INTERVAL_S = 60.0
+
+logger = structlog.get_logger()
+
+
+class App:
+    """One node. Make it, then :meth:`run` it once.
+
+    Raises:
+        ConfigError: a port cannot be taken.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        _make_directory(settings.data_dir)
+        self.websocket = _bind(settings.websocket_host, settings.websocket_port, "WEBSOCKET_PORT")
+        self.http = _bind(settings.http_host, settings.http_port, "HTTP_PORT")
+        self._log, self._bus = _make_log(settings)
+        self._hub = Hub(room_buffer_bytes=settings.max_unsent_bytes)
+        self._submitter = Submitter(self._log, settings.max_pending, settings.send_timeout)
+        self._replica = Replica(self._log, settings.data_dir / "store.sqlite", self._hub, self._submitter)
+        self._server: Server | None = None
+        self._peers: Peers | None = None
+        self._draining = False
+        self._stop = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until SIGTERM, SIGINT or :meth:`stop`. Reports started when clients can connect.
+
+        Raises:
+            ExceptionGroup: of the LogChanged, StoreCorrupt or UnknownVersion that a restart has to deal with.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_signals)
+                app = make_app(self.readiness, self.metrics)
+                nursery.start_soon(serve_http, app, self.http.detach(), trio.sleep_forever)
+                with trio.CancelScope() as running:
+                    nursery.start_soon(self._cancel_on_stop, running)
+                    await self._serve_clients(await self._start(nursery), nursery, task_status)
+                await self._shut_down()
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._log.aclose()
+            self.websocket.close()
+
+    def stop(self) -> None:
+        """Begin to drain, as SIGTERM does."""
+        self._draining = True
+        self._stop.set()
+
+    def readiness(self) -> dict[str, Any]:
+        """What ``/readyz`` tells; brings the gauges up to date on the way."""
+        replica, peers = self._replica, self._peers.alive if self._peers else []
+        reason = self._why_not_ready()
+        connections = self._server.connection_count if self._server else 0
+        metrics = self.metrics
+        metrics.ready.set(reason is None)
+        metrics.connections.set(connections)
+        metrics.log_lag.set(max(0, replica.head - replica.applied))
+        metrics.pending.set(self._submitter.pending)
+        metrics.rooms.set(self._hub.room_count)
+        metrics.peers.set(len(peers))
+        return {
+            "ready": reason is None,
+            "reason": reason,
+            "node": self.settings.node_id,
+            "version": __version__,
+            "release": self.settings.release or None,
+            "epoch": self._log.epoch if self._server else None,
+            "applied": replica.applied,
+            "head": replica.head,
+            "digest": replica.digest.hex(),
+            "peers": [beat.node for beat in peers],
+            "connections": connections,
+        }
+
+    def _why_not_ready(self) -> str | None:
+        if self._draining:
+            return "draining"
+        if self._server is None:
+            return "starting: the log does not answer yet"
+        if not self._log.reachable:
+            return "cut off from the log"
+        return None if self._replica.ready else "behind the log"
+
+    async def _open_log(self) -> None:
+        while True:
+            try:
+                await self._log.open()
+                return
+            except LogUnavailable as error:
+                if self._bus is None:
+                    raise  # a file of our own: waiting will not help
+                logger.warning("the log does not answer, will be repeated", reason=str(error))
+                await trio.sleep(_OPEN_RETRY_S)
+
+    async def _start(self, nursery: trio.Nursery) -> Server:
+        settings = self.settings
+        await self._open_log()
+        await nursery.start(self._replica.run)
+        nursery.start_soon(self._submitter.run)
+        nursery.start_soon(self._report_rate)
+        node = Node(
+            settings=settings,
+            epoch=self._log.epoch,
+            authenticator=Authenticator(settings.auth_mode, settings.jwt_key),
+            hub=self._hub,
+            replica=self._replica,
+            submitter=self._submitter,
+            metrics=self.metrics,
+        )
+        self._server = server = Server(node)
+        if self._bus is not None:
+            self._peers = Peers(self._bus, self._describe, settings.heartbeat_interval, settings.heartbeat_timeout)
+            nursery.start_soon(self._peers.run)
+        return server
+
+    def _describe(self) -> Beat:
+        return Beat(
+            node=self.settings.node_id,
+            url=self.settings.public_url,
+            version=__version__,
+            release=self.settings.release,
+            ready=self._why_not_ready() is None,
+            applied=self._replica.applied,
+            connections=self._server.connection_count if self._server else 0,
+        )
+
+    async def _serve_clients(self, server: Server, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+        """Listen once there is something to show; until then clients are refused and go elsewhere."""
+        await self._replica.wait_ready()
+        self.websocket.listen(_BACKLOG)
+        self._announce()
+        if "guest" in self.settings.auth_mode and not is_loopback(self.settings.websocket_host):
+            logger.warning("guests may connect from other machines: AUTH_MODE has guest")
+        logger.info("serving", websocket=_address(self.websocket), version=__version__)
+        task_status.started()
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self.websocket))
+        await trio.serve_listeners(server.serve, [listener], handler_nursery=nursery)
+
+    async def _shut_down(self) -> None:
+        logger.info("draining", connections=self._server.connection_count if self._server else 0)
+        self._announce()
+        if self._server is not None:
+            prefer = self._peers.ready_urls if self._peers else []
+            await self._server.drain(self.settings.drain_timeout, lambda: prefer)
+        with trio.move_on_after(_FINISH_TIMEOUT_S):
+            await self._submitter.drained()
+        self._announce(leaving=True)
+        logger.info("stopped", pending=self._submitter.pending)
+
+    def _announce(self, *, leaving: bool = False) -> None:
+        if self._peers is not None:
+            self._peers.announce(leaving=leaving)
+
+    async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
+        await self._stop.wait()
+        scope.cancel()
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for signal_number in signals:
+                if self._draining:
+                    raise KeyboardInterrupt
+                logger.info("signal", name=signal.Signals(signal_number).name)
+                self.stop()
+
+    async def _report_rate(self) -> None:
+        """One line a minute instead of one a message."""
+        seen = 0.0
+        while True:
+            await trio.sleep(_REPORT_INTERVAL_S)
+            now = self.metrics.registry.get_sample_value("chat_messages_in_total") or 0.0
+            if now != seen:
+                logger.info("message rate", per_second=round((now - seen) / _REPORT_INTERVAL_S, 2), total=int(now))
+                seen = now
+
+
+def _make_log(settings: Settings) -> tuple[Log, Any]:
+    """The log, and the bus between nodes where there are others."""
+    if not settings.nats_url:
+        return SqliteLog(settings.data_dir / "log.sqlite"), None
+    log = JetStreamLog(
+        list(settings.nats_url),
+        settings.nats_user or None,
+        settings.nats_password or None,
+        settings.nats_replicas,
+        name=settings.node_id,
+    )
+    return log, log.nats
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError([f"DATA_DIR: cannot use {path}: {error.strerror}"]) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigError([f"DATA_DIR: {path} cannot be written by this user"])
+
+
+def _bind(host: str, port: int, setting: str) -> socket.socket:
+    """Take a port without listening yet."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, proto)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise ConfigError([f"{setting}: cannot listen on {host}:{port}: {error.strerror}"]) from None
+    return bound
+
+
+def _address(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"{host}:{port}"

@@ -1,0 +1,54 @@
+"""The operators' port: liveness, readiness, metrics. Chat clients have a port of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypercorn.config import Config
+from hypercorn.trio import serve as hypercorn_serve
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from node.metrics import Metrics
+
+
+def make_app(readiness: Callable[[], dict[str, Any]], metrics: Metrics) -> Starlette:
+    """The application.
+
+    Args:
+        readiness: the answer of ``/readyz``; ``ready`` in it decides between 200 and 503; brings gauges up to date.
+        metrics: shown under ``/metrics``.
+    """
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def readyz(_: Request) -> Response:
+        report = readiness()
+        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+
+    async def show_metrics(_: Request) -> Response:
+        readiness()
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(
+        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)],
+    )
+
+
+async def serve(app: Starlette, file_descriptor: int, shutdown: Callable[..., Any]) -> None:
+    """Serve until ``shutdown`` (an async callable) returns.
+
+    Args:
+        file_descriptor: a bound socket's, so that a busy port is an error of start-up and not of this server.
+    """
+    config = Config()
+    config.bind = [f"fd://{file_descriptor}"]
+    config.accesslog = None
+    config.errorlog = None
+    config.graceful_timeout = 1
+    await hypercorn_serve(app, config, shutdown_trigger=shutdown)  # type: ignore[arg-type]

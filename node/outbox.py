@@ -1,0 +1,121 @@
+"""What one connection has yet to send: answers of its own, and cursors into shared rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from node.protocol.frames import text_frame
+from node.room import Room
+
+
+class Outbox:
+    """The sending side of a connection, filled by the hub and the session, emptied by the one writer.
+
+    Args:
+        max_unsent_bytes: past that, the reader at the other end is too slow.
+        on_slow: called once when that happens.
+    """
+
+    __slots__ = (
+        "_after",
+        "_before",
+        "_behind",
+        "_dirty",
+        "_max_unsent_bytes",
+        "_on_slow",
+        "_queued",
+        "_wake",
+        "cursors",
+    )
+
+    def __init__(self, max_unsent_bytes: int, on_slow: Callable[[], None]) -> None:
+        self.cursors: dict[Room, int] = {}
+        self._max_unsent_bytes = max_unsent_bytes
+        self._on_slow = on_slow
+        self._before: list[bytes] = []
+        self._after: list[bytes] = []
+        self._queued = 0
+        self._dirty: dict[Room, None] = {}
+        self._behind: dict[Room, None] = {}
+        self._wake = trio.Event()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Size of the answers that wait."""
+        return self._queued
+
+    def answer(self, payload: bytes, *, after_events: bool = False) -> None:
+        """Queue an answer: ahead of the rooms' events, or behind those that are there already."""
+        frame = text_frame(payload)
+        (self._after if after_events else self._before).append(frame)
+        self._queued += len(frame)
+        if self._queued > self._max_unsent_bytes:
+            self._on_slow()
+        self._wake.set()
+
+    def notify(self, room: Room) -> None:
+        """The room has something new. Called for every receiver at every flush of the hub: keep it short."""
+        if room in self._dirty:
+            if room.unsent_bytes(self.cursors[room]) > self._max_unsent_bytes:
+                self._on_slow()
+            return
+        self._dirty[room] = None
+        self._wake.set()
+
+    def follow(self, room: Room, seq: int) -> None:
+        """Send the room's events from ``seq`` on."""
+        self.cursors[room] = seq
+        self._dirty[room] = None
+        self._wake.set()
+
+    def forget(self, room: Room) -> None:
+        """Send nothing more of the room, not even what waits."""
+        self.cursors.pop(room, None)
+        self._dirty.pop(room, None)
+        self._behind.pop(room, None)
+
+    def wake(self) -> None:
+        """Make :meth:`wait` return."""
+        self._wake.set()
+
+    async def wait(self) -> None:
+        """Return when there may be something to take."""
+        await self._wake.wait()
+        self._wake = trio.Event()
+
+    def take(self) -> bytes:
+        """Everything that can be sent now, in order; moves the cursors."""
+        parts, self._before = self._before, []
+        for room in self._dirty:
+            cursor = self.cursors[room]
+            if not room.holds(cursor):
+                self._behind[room] = None
+            elif cursor < room.end:
+                parts.append(room.since(cursor))
+                self.cursors[room] = room.end
+        self._dirty = {}
+        parts += self._after
+        self._after = []
+        self._queued = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def behind(self) -> tuple[Room, int, int] | None:
+        """A room whose next events must come from the store: the room, first and last seq; None if there is none."""
+        while self._behind:
+            room = next(iter(self._behind))
+            cursor = self.cursors[room]
+            if room.base is not None and cursor < room.base:
+                return room, cursor, room.base - 1
+            del self._behind[room]
+            self._dirty[room] = None
+            self._wake.set()
+        return None
+
+    def advance(self, room: Room, seq: int) -> bool:
+        """Say that events before ``seq`` are about to be sent; False if the room was forgotten meanwhile."""
+        if room not in self.cursors:
+            return False
+        self.cursors[room] = seq
+        return True

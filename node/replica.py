@@ -1,0 +1,165 @@
+"""The replica: follows the log, applies it to the store, tells the hub, and answers reads.
+
+log --tail, in order--> store (own thread) --> hub (writers wake) and submitter (outcomes)
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+import trio
+
+from node.errors import LogUnavailable, StoreCorrupt
+from node.hub import Hub
+from node.log.base import Log
+from node.state.store import Applied, Reader, Store, discard
+from node.submitter import Submitter
+
+READERS = 2
+_POLL_S = 2.0
+_APPLY_RETRY_S = 1.0
+_BARRIER_TIMEOUT_S = 3.0
+
+T = TypeVar("T")
+logger = structlog.get_logger()
+
+
+class Replica:
+    """This node's copy of the shared state.
+
+    Args:
+        log: an opened log.
+        path: the store's file.
+        hub: told of every event.
+        submitter: told of every outcome.
+    """
+
+    def __init__(self, log: Log, path: Path, hub: Hub, submitter: Submitter) -> None:
+        self._log = log
+        self._path = path
+        self._hub = hub
+        self._submitter = submitter
+        self._writing = trio.CapacityLimiter(1)
+        self._moved = trio.Event()
+        self._looked = trio.Event()
+        self._readers_free: list[Reader] = []
+        self._reading = trio.CapacityLimiter(READERS)
+        self.applied = 0
+        self.head = 0
+        self.digest = b""
+        self.caught_up = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the log for ever. Started when the store is open; the rest of the log may still be ahead.
+
+        Raises:
+            LogChanged: the log is another one.
+            StoreCorrupt: the store's file went bad; it has been removed, a restart rebuilds it.
+            UnknownVersion: the log holds what only a newer release understands.
+        """
+        store = await trio.to_thread.run_sync(self._open_store, limiter=self._writing)
+        self._readers_free = [Reader(self._path) for _ in range(READERS)]
+        self.applied, self.digest = store.state.position, store.state.digest
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_head)
+                task_status.started()
+                await self._follow(store)
+        except* StoreCorrupt:
+            discard(self._path)
+            raise
+        finally:
+            for reader in self._readers_free:
+                reader.close()
+            store.close()
+
+    async def read(self, query: Callable[[Reader], T]) -> T:
+        """Run a query against the store, in a thread."""
+        async with self._reader() as reader:
+            return await trio.to_thread.run_sync(query, reader)
+
+    async def catch_up(self) -> None:
+        """Wait until everything that was acknowledged by anyone before this call is applied here.
+
+        When the log does not answer in time, the node says so by :attr:`ready` and what is here has to do.
+        """
+        with trio.move_on_after(_BARRIER_TIMEOUT_S) as timeout:
+            try:
+                self.head = max(self.head, await self._log.last())
+            except LogUnavailable:
+                self.caught_up = False
+                return
+            await self._wait_for(self.head)
+        if timeout.cancelled_caught:
+            self.caught_up = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether this node shows what the log holds."""
+        return self.caught_up and self._log.reachable
+
+    async def wait_ready(self) -> None:
+        """Wait until :attr:`ready`."""
+        while not self.ready:
+            await self._looked.wait()
+
+    def _open_store(self) -> Store:
+        try:
+            return Store(self._path, self._log.epoch)
+        except StoreCorrupt as error:
+            logger.error("the store is damaged and is rebuilt from the log", reason=str(error))
+            discard(self._path)
+            return Store(self._path, self._log.epoch)
+
+    async def _follow(self, store: Store) -> None:
+        async with aclosing(self._log.tail(self.applied)) as tail:
+            async for entries in tail:
+                applied = await self._apply(store, entries)
+                self._hub.publish(applied.events)
+                self.applied = applied.position
+                self.digest = store.state.digest
+                self._submitter.resolve(applied.batches)
+                self._moved.set()
+                self._moved = trio.Event()
+
+    async def _apply(self, store: Store, entries: Sequence[tuple[int, bytes]]) -> Applied:
+        while True:
+            try:
+                return await trio.to_thread.run_sync(store.apply, entries, limiter=self._writing)
+            except sqlite3.OperationalError as error:
+                logger.error("the store cannot be written, will be repeated", reason=str(error))
+                self.caught_up = False
+                await trio.sleep(_APPLY_RETRY_S)
+
+    async def _watch_head(self) -> None:
+        """Keep :attr:`head` and :attr:`caught_up` true."""
+        while True:
+            try:
+                self.head = await self._log.last()
+            except LogUnavailable:
+                self.caught_up = False
+            else:
+                with trio.move_on_after(_POLL_S) as timeout:
+                    await self._wait_for(self.head)
+                self.caught_up = not timeout.cancelled_caught
+            self._looked.set()
+            self._looked = trio.Event()
+            await trio.sleep(_POLL_S if self.caught_up else _POLL_S / 10)
+
+    async def _wait_for(self, position: int) -> None:
+        while self.applied < position:
+            await self._moved.wait()
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[Reader]:
+        async with self._reading:
+            reader = self._readers_free.pop()
+            try:
+                yield reader
+            finally:
+                self._readers_free.append(reader)

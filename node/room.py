@@ -1,0 +1,83 @@
+"""A room on this node: its latest frames, shared by everyone who receives them.
+
+This is the hot path. A message becomes one frame, once; a receiver is only a cursor (the seq it wants next), and all
+receivers at the same cursor are handed the same bytes. Cost goes with receivers x flushes, not receivers x messages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.protocol.frames import text_frame
+
+if TYPE_CHECKING:
+    from node.outbox import Outbox
+
+
+class Room:
+    """Frames ``base`` .. ``end - 1`` of a room, and the outboxes that receive it.
+
+    Args:
+        room_id: the room's id.
+        buffer_bytes: how much to keep; older frames are read from the store by whoever is that far behind.
+    """
+
+    __slots__ = ("_buffer_bytes", "_frames", "_joined", "_joined_range", "_offsets", "base", "id", "receivers")
+
+    def __init__(self, room_id: str, buffer_bytes: int) -> None:
+        self.id = room_id
+        self.base: int | None = None
+        self.receivers: set[Outbox] = set()
+        self._buffer_bytes = buffer_bytes
+        self._frames: list[bytes] = []
+        self._offsets: list[int] = [0]
+        self._joined = b""
+        self._joined_range = (0, 0)
+
+    @property
+    def end(self) -> int:
+        """The seq that the next frame will have."""
+        return (self.base or 0) + len(self._frames)
+
+    def start_after(self, head: int) -> None:
+        """Say that events up to ``head`` are in the store, unless frames have told already."""
+        if self.base is None:
+            self.base = head + 1
+
+    def append(self, seq: int, payload: bytes) -> None:
+        """Add the next event."""
+        if self.base is None:
+            self.base = seq
+        if seq < self.end:
+            return  # a reader of the store saw this event before it was published here
+        frame = text_frame(payload)
+        self._frames.append(frame)
+        self._offsets.append(self._offsets[-1] + len(frame))
+        if self.unsent_bytes(self.base) > 2 * self._buffer_bytes:
+            self._trim()
+
+    def holds(self, seq: int) -> bool:
+        """Whether all frames from ``seq`` on are here."""
+        return self.base is not None and seq >= self.base
+
+    def since(self, seq: int) -> bytes:
+        """All frames from ``seq`` on, joined; ``holds(seq)`` must be true."""
+        wanted = (seq, self.end)
+        if wanted != self._joined_range:
+            self._joined = b"".join(self._frames[seq - (self.base or 0) :])
+            self._joined_range = wanted
+        return self._joined
+
+    def unsent_bytes(self, seq: int) -> int:
+        """Size of the frames from ``seq`` on; 0 for what is older than the buffer (it is not held in memory)."""
+        index = seq - (self.base or 0)
+        return self._offsets[-1] - self._offsets[index] if 0 <= index < len(self._offsets) else 0
+
+    def _trim(self) -> None:
+        """Let go of the oldest half at once, so that the cost of moving the rest is paid seldom."""
+        drop = 0
+        while self._offsets[-1] - self._offsets[drop] > self._buffer_bytes:
+            drop += 1
+        del self._frames[:drop]
+        del self._offsets[:drop]
+        self.base = (self.base or 0) + drop

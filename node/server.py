@@ -1,0 +1,105 @@
+"""The WebSocket listener: accepts, guards, counts and drains connections."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from node.connection import Connection, Node
+from node.errors import CloseCode
+from node.protocol import messages
+from node.transport.websocket import HandshakeRefused, accept
+
+_DRAIN_BATCHES = 10
+_LINGER_S = 2.0
+"""How long closed connections have to finish their closing handshake before the process ends."""
+
+logger = structlog.get_logger()
+
+
+class Server:
+    """All connections of this node.
+
+    Args:
+        node: what the connections share.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._connections: set[Connection] = set()
+        self._handshakes = 0
+        self._left = trio.Event()
+
+    @property
+    def connection_count(self) -> int:
+        """Clients connected now."""
+        return len(self._connections)
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one peer, from its first byte to its last. Whatever it does ends here, never in the caller."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._serve(stream, nursery)
+        except* (HandshakeRefused, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except* Exception:
+            # trio-websocket and wsproto raise a variety of errors on what peers send (trio-websocket #184).
+            logger.debug("a peer broke its connection", exc_info=True)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _serve(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> None:
+        settings = self._node.settings
+        if len(self._connections) + self._handshakes >= settings.max_connections:
+            nursery.cancel_scope.cancel()
+            return
+        self._handshakes += 1
+        try:
+            with trio.fail_after(settings.hello_timeout):
+                socket = await accept(
+                    nursery,
+                    stream,
+                    allowed_origins=settings.allowed_origins,
+                    max_frame_bytes=settings.max_frame_bytes,
+                )
+        except (trio.TooSlowError, HandshakeRefused):
+            nursery.cancel_scope.cancel()
+            return
+        finally:
+            self._handshakes -= 1
+        connection = Connection(self._node, socket, nursery)
+        self._connections.add(connection)
+        try:
+            await connection.run()
+            await trio.sleep_forever()  # the writer says goodbye, then cancels the nursery
+        finally:
+            self._connections.discard(connection)
+            self._left.set()
+            self._left = trio.Event()
+
+    async def drain(self, timeout_s: float, prefer: Callable[[], list[str]]) -> None:
+        """Ask all clients to move away, each at a moment of its own; after ``timeout_s`` close those that are left.
+
+        Args:
+            prefer: addresses of nodes that are ready.
+        """
+        reconnect_within_s = timeout_s * 0.5
+        for connection in list(self._connections):
+            after_ms = int(random.uniform(0, reconnect_within_s) * 1000)  # noqa: S311 - spreads load, guards nothing
+            connection.push(messages.encode(messages.Drain(int(timeout_s * 1000), after_ms, prefer())))
+        with trio.move_on_after(timeout_s * 0.8):
+            await self._empty()
+        stay = list(self._connections)
+        for batch in range(_DRAIN_BATCHES):
+            for connection in stay[batch::_DRAIN_BATCHES]:
+                connection.end(CloseCode.DRAIN, "this node goes away")
+            await trio.sleep(timeout_s * 0.2 / _DRAIN_BATCHES if stay else 0)
+        with trio.move_on_after(_LINGER_S):
+            await self._empty()
+
+    async def _empty(self) -> None:
+        while self._connections:
+            await self._left.wait()

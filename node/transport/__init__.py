@@ -1,0 +1,1 @@
+"""How bytes come and go. Nothing outside of this package knows trio-websocket."""
