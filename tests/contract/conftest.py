@@ -1,0 +1,107 @@
+"""The two kinds of log, behind one face for the tests that both must pass."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import trio
+from nats.js.errors import NotFoundError
+
+from node.log.base import Log
+from node.log.jetstream import STREAM, JetStreamLog
+from node.log.nats_thread import NatsThread
+from node.log.sqlite import SqliteLog
+from tests.nats_cluster import PASSWORD, USER, NatsCluster
+
+
+class Backend(Protocol):
+    """One place where a log is kept, empty at first."""
+
+    def log(self, max_bytes: int | None = None) -> Log:
+        """A log object, not opened."""
+
+    async def destroy(self) -> None:
+        """Take the log away under those who use it."""
+
+
+class SqliteBackend:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def log(self, max_bytes: int | None = None) -> SqliteLog:
+        return SqliteLog(self._path, max_bytes=max_bytes)
+
+    async def destroy(self) -> None:
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            await trio.Path(f"{self._path}{suffix}").unlink()
+
+
+class JetStreamBackend:
+    def __init__(self, cluster: NatsCluster) -> None:
+        self.cluster = cluster
+
+    def log(self, max_bytes: int | None = None, first: int = 0) -> JetStreamLog:
+        """As promised; connects to the server with index ``first`` while that is up."""
+        urls = self.cluster.urls[first:] + self.cluster.urls[:first]
+        return JetStreamLog(urls, USER, PASSWORD, replicas=3, max_bytes=max_bytes)
+
+    async def destroy(self) -> None:
+        with contextlib.suppress(NotFoundError):
+            async with self.connection() as nats:
+                await nats.call(lambda client: client.jsm().delete_stream(STREAM))
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[NatsThread]:
+        nats = NatsThread(self.cluster.urls, USER, PASSWORD, name="test")
+        nats.start()
+        try:
+            await nats.wait_connected(10)
+            yield nats
+        finally:
+            await nats.aclose()
+
+    async def leader(self) -> str:
+        """Name of the server that leads the stream."""
+        async with self.connection() as nats:
+            while True:
+                info = await nats.call(lambda client: client.jsm().stream_info(STREAM))
+                if info.cluster is not None and info.cluster.leader:
+                    return info.cluster.leader
+                await trio.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    with NatsCluster.running(tmp_path_factory.mktemp("nats")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def jetstream(nats_cluster: NatsCluster) -> JetStreamBackend:
+    nats_cluster.heal()
+    backend = JetStreamBackend(nats_cluster)
+    await backend.destroy()
+    return backend
+
+
+@pytest.fixture(params=["sqlite", "jetstream"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    if request.param == "sqlite":
+        return SqliteBackend(tmp_path / "log.sqlite")
+    found: Backend = request.getfixturevalue("jetstream")
+    return found
+
+
+@pytest.fixture
+async def log(backend: Backend) -> AsyncGenerator[Log]:
+    """An opened, empty log."""
+    log = backend.log()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(log.aclose)
+        await log.open()
+        yield log
