@@ -223,18 +223,20 @@ class ChatClient:
 
     async def _transmit(self, call: _Call) -> None:
         """Send it now if there is a connection; otherwise, or if that fails, the next one will."""
-        if self._socket is not None:
+        socket = self._socket
+        if socket is not None:
             try:
-                await self._socket.send(messages.encode(call.request).decode())
+                await socket.send(messages.encode(call.request).decode())
             except Disconnected:
-                self._socket = None
+                if self._socket is socket:
+                    self._socket = None
 
     async def run(self) -> None:
         """Stay connected until there is no coming back; :func:`open_client` runs this."""
         failures = 0
         urls = self._urls
         while self._closed is None:
-            url = urls[failures % len(urls)]
+            url = urls[0]
             connects = self.connects
             end = await self._live(url)
             self._socket = self.node = None
@@ -242,7 +244,7 @@ class ChatClient:
             if isinstance(end, Disconnected) and end.code in _FINAL_CODES:
                 self._give_up(ClientClosed(end.code, end.reason))
             failures = 0 if self.connects > connects else failures + 1
-            urls = _next_urls(self._urls, url, end.prefer if isinstance(end, Drain) else [])
+            urls = _next_urls(urls, url, end.prefer if isinstance(end, Drain) else [], self._urls)
             if not isinstance(end, Drain):
                 ceiling_s = min(_BACKOFF_MAX_S, _BACKOFF_MIN_S * 2 ** (failures // len(urls)))
                 await trio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 - full jitter
@@ -362,16 +364,18 @@ async def open_client(
     token: str | None = None,
     user: str | None = None,
     ping_s: float = _PING_S,
+    shuffle: bool = True,
     ssl_context: SSLContext | None = None,
 ) -> AsyncIterator[ChatClient]:
     """A client that stays connected while the block runs.
 
     Args:
-        urls: addresses of the nodes, ``ws://HOST:8080/ws``; tried in turn, starting anywhere.
+        urls: addresses of the nodes, ``ws://HOST:8080/ws``, tried in turn.
         token: a JWT; or else ``user``: a guest's name.
+        shuffle: begin with any of the addresses instead of the first, so that many clients spread.
         ping_s: seconds between pings, and to wait for their answers; a dead node is left after twice that at most.
     """
-    start = random.randrange(len(urls))  # noqa: S311 - spreads load
+    start = random.randrange(len(urls)) if shuffle else 0  # noqa: S311 - spreads load
     hello = {"token": token, "user": user, "client": "chat-node"}
     client = ChatClient([*urls[start:], *urls[:start]], hello, ping_s, ssl_context)
     async with trio.open_nursery() as nursery:
@@ -380,7 +384,11 @@ async def open_client(
         nursery.cancel_scope.cancel()
 
 
-def _next_urls(urls: list[str], current: str, prefer: list[str]) -> list[str]:
-    """Where to try next: the preferred first, the one just lost last."""
+def _next_urls(urls: list[str], current: str, prefer: list[str], known: list[str]) -> list[str]:
+    """In which order to try next: the preferred first, the one just lost last.
+
+    The others keep their order, so that each has its turn however many fail. What only a node named, and is not
+    ``known`` from the start, is tried once.
+    """
     others = [url for url in urls if url != current and url not in prefer]
-    return [*random.sample(prefer, len(prefer)), *others, *([current] if current in urls else [])]
+    return [*random.sample(prefer, len(prefer)), *others, *([current] if current in known else [])]

@@ -1,0 +1,84 @@
+"""The cluster serves: every service where it belongs, one order for everyone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import trio
+
+from node.client import open_client
+from node.protocol.messages import MessageEvent, Since
+from tests.scenarios import chatting
+from tests.scenarios.lab import STACK, Lab, run
+
+
+def test_services_are_complete_and_in_place(lab: Lab) -> None:
+    first = next(iter(lab.hosts))
+    lines = lab.ssh(first, f"docker stack services {STACK} --format '{{{{.Name}}}} {{{{.Replicas}}}}'").split("\n")
+    services = dict(line.split(" ", 1) for line in lines if line)
+    wanted = {f"{STACK}_{kind}{number}" for kind in ("node", "nats") for number in (1, 2, 3)}
+    assert set(services) == wanted
+    assert all(replicas.startswith("1/1") for replicas in services.values()), services
+    for host, values in lab.hosts.items():
+        running = lab.ssh(host, "docker ps --format '{{.Label \"com.docker.swarm.service.name\"}}'").split()
+        number = values["node_type"].removeprefix("node")
+        assert {f"{STACK}_node{number}", f"{STACK}_nats{number}"} == set(running)
+
+
+def test_a_thousand_messages_arrive_in_order_on_another_node(lab: Lab) -> None:
+    room, count = "scenario.thousand", 1000
+    tail = subprocess.Popen(
+        [sys.executable, "-m", "node", "tail", "--url", lab.url("node3"), "--room", room, "--create",
+         "--limit", "0", "--count", str(count), "--json"],
+        env={"CHAT_TOKEN": lab.token("reader"), "PATH": ""},
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        _wait_for_member(lab, room, "reader")
+        lines = "".join(f"message {number}\n" for number in range(1, count + 1))
+        sent = subprocess.run(
+            [sys.executable, "-m", "node", "send", "--url", lab.url("node1"), "--room", room],
+            env={"CHAT_TOKEN": lab.token("writer"), "PATH": ""},
+            input=lines, capture_output=True, text=True, timeout=180, check=False,
+        )  # fmt: skip
+        assert sent.returncode == 0, sent.stderr
+        shown, _ = tail.communicate(timeout=30)
+    finally:
+        tail.kill()
+    bodies = [line.split('"body":"')[1].split('"')[0] for line in shown.splitlines() if '"op":"msg"' in line]
+    assert bodies == [f"message {number}" for number in range(1, count + 1)]
+
+
+def _wait_for_member(lab: Lab, room: str, user: str) -> None:
+    async def wait() -> None:
+        async with open_client(lab.urls, token=lab.token("watcher")) as client:
+            with trio.fail_after(30):
+                while not any(r.room == room and r.members for r in (await client.rooms(room)).rooms):
+                    await trio.sleep(0.1)
+
+    trio.run(wait)
+
+
+async def test_since_brings_exactly_what_was_missed(lab: Lab) -> None:
+    room = "scenario.since"
+    async with open_client([lab.url("node1")], token=lab.token("writer")) as writer:
+        feed = await chatting.join(writer, room)
+        seen = await writer.send(room, "seen")
+        missed = [(await writer.send(room, f"missed {number}")).seq for number in range(30)]
+        async with open_client([lab.url("node2")], token=lab.token("writer")) as reader:
+            later = await reader.join(room, since=Since(feed.epoch, seen.seq))
+            with trio.fail_after(10):
+                events = [await anext(aiter(later)) for _ in missed]
+        assert [event.seq for event in events if isinstance(event, MessageEvent)] == missed
+
+
+def test_the_printed_line_works(lab: Lab) -> None:
+    """What `make up` prints to try is run as it is printed."""
+    printed = run("tests/lab/connect").stdout
+    command = "\n".join(line for line in printed.splitlines() if line.startswith("  ")).strip()
+    assert "chat-node send" in command
+    done = run("sh", "-c", command)
+    assert done.returncode == 0, done.stderr
+    assert '"seq":' in done.stdout
