@@ -91,7 +91,7 @@ class Settings:
     """Everything that can be set on a node. See ``chat-node serve --help`` for the meaning of each."""
 
     node_id: str = _setting("node1", _name, "Name of this node among its peers.")
-    data_dir: Path = _setting("chat-data", Path, "Directory of the node's own files.")
+    data_dir: Path = _setting(Path("chat-data"), Path, "Directory of the node's own files.")
     websocket_host: str = _setting("127.0.0.1", str, "Address to listen on for chat clients.")
     websocket_port: int = _setting(8080, _integer(0, 65535), "Port for chat clients; 0 takes a free one.")
     http_host: str = _setting("127.0.0.1", str, "Address to listen on for operators.")
@@ -110,7 +110,7 @@ class Settings:
         (), _several(str), "Origins of browser pages that may connect, comma separated; * for any."
     )
     public_url: str = _setting("", _url("ws", "wss"), "Address under which clients reach this node.")
-    release: str = _setting("", str, "Free text shown by /readyz: what the operator calls this deployment.")
+    chat_release: str = _setting("", str, "Free text shown by /readyz: what the operator calls this deployment.")
     log_level: str = _setting("INFO", _choice(LOG_LEVELS), "DEBUG, INFO, WARNING or ERROR.")
     log_format: str = _setting("json", _choice(LOG_FORMATS), "json, or text for people.")
     heartbeat_interval: float = _setting(25.0, _seconds(0.1, 3600), "Seconds between pings to clients and to peers.")
