@@ -12,7 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from node.protocol.messages import MemberEvent, MessageEvent, encode
 
 PROBE_USER = "probe"
 PROBE_ROOM = "ops.probe"
+_READ_BYTES = 65536
 
 Command = Callable[..., Any]
 T = TypeVar("T")
@@ -171,14 +173,29 @@ def send(room: str, create: bool, words: tuple[str, ...], **who: Any) -> None:
     async def act(client: ChatClient) -> None:
         nonlocal done
         await _join(client, room, create, limit=0)
-        for body in [" ".join(words)] if words else map(str.strip, sys.stdin):
-            if body:
+        async with aclosing(_bodies(words)) as bodies:
+            async for body in bodies:
                 click.echo(encode(await client.send(room, body)))
         done = True
 
     _with_client(act, **who)
     if not done:
         sys.exit(130)
+
+
+async def _bodies(words: tuple[str, ...]) -> AsyncGenerator[str]:
+    """What to send, as it comes in: while a person thinks, the connection is kept alive and Ctrl-C works."""
+    if words:
+        yield " ".join(words)
+        return
+    rest, chunk = b"", b" "
+    while chunk:
+        # Not sys.stdin: a thread that is left behind in there would hold its lock when the program ends.
+        chunk = await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), _READ_BYTES, abandon_on_cancel=True)
+        *lines, rest = (rest + (chunk or b"\n")).split(b"\n")
+        for body in (line.decode(errors="replace").strip() for line in lines):
+            if body:
+                yield body
 
 
 @cli.command()
