@@ -33,7 +33,8 @@ from node.transport.websocket import Disconnected, ServerSocket
 
 _CLOSE_GRACE_S = 5.0
 _WRITE_TIMEOUT_S = 60.0
-_CATCH_UP_BYTES = 256 * 1024
+_PAGE_BYTES = 256 * 1024
+"""Of a room's past, this much is read, held and sent at once."""
 
 logger = structlog.get_logger()
 
@@ -83,6 +84,8 @@ class Connection:
             self._ending = CloseConnection(code, reason)
             self._nursery.cancel_scope.deadline = trio.current_time() + _CLOSE_GRACE_S
             self._outbox.wake()
+            self._node.metrics.closed_total.labels(str(int(code))).inc()
+            self._log.info("closing", user=self.user, code=int(code), reason=reason)
 
     def push(self, payload: bytes) -> None:
         """Send something that belongs to no room."""
@@ -96,8 +99,9 @@ class Connection:
         except CloseConnection as close:
             self.end(close.code, close.reason)
         except Disconnected as gone:
-            self._node.metrics.closed_total.labels(str(gone.code)).inc()
-            self._log.info("disconnected", user=self.user, code=gone.code, reason=gone.reason)
+            if self._ending is None:
+                self._node.metrics.closed_total.labels(str(gone.code)).inc()
+                self._log.info("disconnected", user=self.user, code=gone.code, reason=gone.reason)
             self._nursery.cancel_scope.cancel()
         finally:
             if self.user is not None:
@@ -222,7 +226,9 @@ class Connection:
         if not view.member:
             raise RequestError(ErrorCode.FORBIDDEN, f"not a member of {request.room}")
         before = view.head + 1 if request.before is None else request.before
-        payloads = await self._node.replica.read(lambda reader: reader.messages(view.no, before, request.limit))
+        payloads = await self._node.replica.read(
+            lambda reader: reader.messages(view.no, before, request.limit, _PAGE_BYTES)
+        )
         page = messages.HistoryPage([msgspec.Raw(payload) for payload in payloads], first=1, head=view.head)
         self._answer(request.id, page)
 
@@ -248,26 +254,23 @@ class Connection:
         self._outbox.answer(messages.encode_error(request_id, error), after_events=True)
 
     async def _write(self) -> None:
-        """The only writer of data. Ends the connection once everything that was due has been said."""
-        while True:
-            await self._outbox.wait()
-            ending = self._ending
-            await self._flush()
-            if ending is not None:
-                self._node.metrics.closed_total.labels(str(int(ending.code))).inc()
-                self._log.info("closing", user=self.user, code=int(ending.code), reason=ending.reason)
-                await self._socket.close(ending.code, ending.reason)
-                self._nursery.cancel_scope.cancel()
-                return
-
-    async def _flush(self) -> None:
+        """The only writer of data. Ends the connection, once what was due by then has been said."""
         try:
-            while frames := self._outbox.take() or await self._from_store():
-                self._node.metrics.bytes_out_total.inc(len(frames))
-                with trio.fail_after(_WRITE_TIMEOUT_S):
-                    await self._socket.send_frames(frames)
+            while self._ending is None:
+                await self._outbox.wait()
+                while self._ending is None and (frames := self._outbox.take() or await self._from_store()):
+                    await self._send(frames)
+            # Once, not until there is no more: a busy room would have the last word for ever.
+            await self._send(self._outbox.take())
+            await self._socket.close(self._ending.code, self._ending.reason)
         except (Disconnected, trio.TooSlowError):
-            self._nursery.cancel_scope.cancel()
+            pass
+        self._nursery.cancel_scope.cancel()
+
+    async def _send(self, frames: bytes) -> None:
+        self._node.metrics.bytes_out_total.inc(len(frames))
+        with trio.fail_after(_WRITE_TIMEOUT_S):
+            await self._socket.send_frames(frames)
 
     async def _from_store(self) -> bytes:
         """The next events of a room whose cursor is older than its buffer; empty when there are none."""
@@ -318,7 +321,7 @@ class Connection:
 
 def _read_events(room_id: str, first: int, last: int, reader: Reader) -> list[bytes]:
     view = reader.room(room_id, "")
-    return reader.events(view.no, first, last, _CATCH_UP_BYTES) if view else []
+    return reader.events(view.no, first, last, _PAGE_BYTES) if view else []
 
 
 def _room_ids(outbox: Outbox) -> set[str]:

@@ -62,6 +62,8 @@ class Store:
         self._db = _open_file(path, epoch)
         with _corruption_named(path):
             self.state = self._load()
+        self._spoilt = False
+        """Whether the state in memory is ahead of the file, because a call of :meth:`apply` failed."""
 
     def apply(self, entries: Sequence[tuple[int, bytes]]) -> Applied:
         """Apply entries of the log, (position, data) in order, in one transaction.
@@ -72,15 +74,16 @@ class Store:
             sqlite3.OperationalError: disk full or alike.
             In each case nothing is applied, and the same call may be made again.
         """
-        try:
-            with _corruption_named(self.path), self._db:
+        with _corruption_named(self.path):
+            if self._spoilt:
+                self.state, self._spoilt = self._load(), False
+            self._spoilt = True
+            with self._db:
                 self._db.execute("BEGIN")
                 batches = [apply_entry(self.state, position, data) for position, data in entries]
                 changes = self.state.take_changes()
                 self._write(changes)
-        except BaseException:
-            self.state = self._load()
-            raise
+            self._spoilt = False
         return Applied(self.state.position, [batch for batch in batches if batch is not None], changes.events)
 
     def close(self) -> None:
@@ -182,27 +185,22 @@ class Reader:
 
     def events(self, room_no: int, first: int, last: int, max_bytes: int) -> list[bytes]:
         """Payloads of the events ``first`` .. ``last``: as many as fit in ``max_bytes``, but at least one."""
-        payloads: list[bytes] = []
-        total = 0
         cursor = self._db.execute(
             "SELECT payload FROM event WHERE room = ? AND seq BETWEEN ? AND ? ORDER BY seq", (room_no, first, last)
         )
-        with closing(cursor):
-            for (payload,) in cursor:
-                total += len(payload)
-                if payloads and total > max_bytes:
-                    break
-                payloads.append(payload)
-        return payloads
+        return _within(max_bytes, cursor)
 
-    def messages(self, room_no: int, before: int, limit: int) -> list[bytes]:
-        """Payloads of the last ``limit`` messages with a seq below ``before``, in ascending order."""
-        rows = self._db.execute(
+    def messages(self, room_no: int, before: int, limit: int, max_bytes: int) -> list[bytes]:
+        """Payloads of the last messages with a seq below ``before``, in ascending order.
+
+        At most ``limit``, and as many as fit in ``max_bytes``, but at least one.
+        """
+        cursor = self._db.execute(
             "SELECT payload FROM message JOIN event USING (room, seq) WHERE room = ? AND seq < ?"
             " ORDER BY seq DESC LIMIT ?",
             (room_no, before, limit),
-        ).fetchall()
-        return [payload for (payload,) in reversed(rows)]
+        )
+        return _within(max_bytes, cursor)[::-1]
 
     def close(self) -> None:
         """Close the file."""
@@ -213,6 +211,19 @@ def discard(path: Path) -> None:
     """Remove a store's file and what SQLite keeps beside it."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _within(max_bytes: int, cursor: sqlite3.Cursor) -> list[bytes]:
+    """The first payloads of a cursor that fit, at least one; the cursor is closed, so that it holds no snapshot."""
+    payloads: list[bytes] = []
+    total = 0
+    with closing(cursor):
+        for (payload,) in cursor:
+            total += len(payload)
+            if payloads and total > max_bytes:
+                break
+            payloads.append(payload)
+    return payloads
 
 
 @contextmanager
