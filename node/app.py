@@ -53,10 +53,11 @@ class App:
         _make_directory(settings.data_dir)
         self.websocket = _bind(settings.websocket_host, settings.websocket_port, "WEBSOCKET_PORT")
         self.http = _bind(settings.http_host, settings.http_port, "HTTP_PORT")
+        self._http_address = _address(self.http)
         self._log, self._bus = _make_log(settings)
         self._hub = Hub(room_buffer_bytes=settings.max_unsent_bytes)
         self._submitter = Submitter(self._log, settings.max_pending, settings.send_timeout)
-        self._replica = Replica(self._log, settings.data_dir / "store.sqlite", self._hub, self._submitter)
+        self._replica = Replica(self._log, settings.data_dir / "store.sqlite", self._hub, self._submitter, self.metrics)
         self._server: Server | None = None
         self._peers: Peers | None = None
         self._draining = False
@@ -105,7 +106,7 @@ class App:
             "reason": reason,
             "node": self.settings.node_id,
             "version": __version__,
-            "release": self.settings.release or None,
+            "release": self.settings.chat_release or None,
             "epoch": self._log.epoch if self._server else None,
             "applied": replica.applied,
             "head": replica.head,
@@ -160,7 +161,7 @@ class App:
             node=self.settings.node_id,
             url=self.settings.public_url,
             version=__version__,
-            release=self.settings.release,
+            release=self.settings.chat_release,
             ready=self._why_not_ready() is None,
             applied=self._replica.applied,
             connections=self._server.connection_count if self._server else 0,
@@ -173,7 +174,7 @@ class App:
         self._announce()
         if "guest" in self.settings.auth_mode and not is_loopback(self.settings.websocket_host):
             logger.warning("guests may connect from other machines: AUTH_MODE has guest")
-        logger.info("serving", websocket=_address(self.websocket), version=__version__)
+        logger.info("serving", websocket=_address(self.websocket), http=self._http_address, version=__version__)
         task_status.started()
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self.websocket))
         await trio.serve_listeners(server.serve, [listener], handler_nursery=nursery)

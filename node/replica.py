@@ -17,6 +17,7 @@ import trio
 from node.errors import LogUnavailable, StoreCorrupt
 from node.hub import Hub
 from node.log.base import Log
+from node.metrics import Metrics
 from node.state.store import Applied, Reader, Store, discard
 from node.submitter import Submitter
 
@@ -37,13 +38,15 @@ class Replica:
         path: the store's file.
         hub: told of every event.
         submitter: told of every outcome.
+        metrics: counts the events.
     """
 
-    def __init__(self, log: Log, path: Path, hub: Hub, submitter: Submitter) -> None:
+    def __init__(self, log: Log, path: Path, hub: Hub, submitter: Submitter, metrics: Metrics) -> None:
         self._log = log
         self._path = path
         self._hub = hub
         self._submitter = submitter
+        self._metrics = metrics
         self._writing = trio.CapacityLimiter(1)
         self._moved = trio.Event()
         self._looked = trio.Event()
@@ -121,6 +124,7 @@ class Replica:
             async for entries in tail:
                 applied = await self._apply(store, entries)
                 self._hub.publish(applied.events)
+                self._metrics.events_total.inc(len(applied.events))
                 self.applied = applied.position
                 self.digest = store.state.digest
                 self._submitter.resolve(applied.batches)
