@@ -1,8 +1,8 @@
 """The commands in the documents, as the tests run them.
 
 A fenced block names where it is run: ``sh test=lab`` (the checkout, against the lab), ``sh test=host`` (a host of
-the lab), ``sh test=node`` (the checkout, against one node), ``sh test=make`` (targets that the tests as a whole are made of),
-``sh test=syntax`` (a playbook for an inventory that only the reader has). No block of commands goes without.
+the lab), ``sh test=node`` (the checkout, against one node), ``sh test=make`` (targets that the tests as a whole are
+made of), ``sh test=syntax`` (a playbook for an inventory that only the reader has). No block of commands goes without.
 """
 
 from __future__ import annotations
