@@ -1,0 +1,157 @@
+"""The structure of the program, read from its source: who may import whom, and what stays pure."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_LINES = 400
+
+# An import may only go up this list.
+ORDER = [
+    "errors", "config", "metrics", "limits", "auth", "protocol.frames", "protocol.messages",
+    "state.records", "state.model", "state.rules", "state.store", "protocol.session",
+    "log.base", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.jetstream",
+    "room", "outbox", "hub", "submitter", "replica", "cluster",
+    "transport.stream", "transport.websocket", "connection", "server", "http", "client", "logs", "app", "cli", "__main__",
+]  # fmt: skip
+
+PURE = [
+    "errors", "limits", "auth", "protocol.frames", "protocol.messages", "protocol.session",
+    "state.records", "state.model", "state.rules",
+]  # fmt: skip
+IMPURE = {
+    "asyncio", "datetime", "os", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time", "trio",
+    "uuid",
+}  # fmt: skip
+
+# A library's only importers.
+CONFINED = {
+    "trio_websocket": {"transport.websocket"},
+    "wsproto": {"transport.websocket"},
+    "nats": {"log.crossing", "log.nats_thread", "log.nats_consumer", "log.jetstream"},
+    "sqlite3": {"log.sqlite", "state.store", "replica"},
+    "jwt": {"auth"},
+    "prometheus_client": {"metrics", "http"},
+    "hypercorn": {"http"},
+    "starlette": {"http"},
+    "click": {"cli"},
+}
+CONCRETE_LOGS = {"node.log.sqlite", "node.log.jetstream"}
+
+
+def _module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT / "node").with_suffix("").parts)
+
+
+SOURCES = {
+    _module_name(path): path.read_text() for path in sorted((ROOT / "node").rglob("*.py")) if path.name != "__init__.py"
+}
+
+
+def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker sees."""
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from _run_time_nodes(child)
+
+
+def imports(source: str) -> set[str]:
+    """Full names of the modules that a source imports at run time, wherever in it."""
+    found: set[str] = set()
+    for node in _run_time_nodes(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            inside = {f"{base}.{alias.name}" for alias in node.names}
+            submodules = {name for name in inside if name.removeprefix("node.") in ORDER}
+            found |= submodules or {base}
+    return found
+
+
+def imports_down(module: str, source: str) -> set[str]:
+    """The imports of a module that go the wrong way."""
+    inner = {name.removeprefix("node.") for name in imports(source) if name.startswith("node.")}
+    return {name for name in inner if ORDER.index(name) >= ORDER.index(module)}
+
+
+def impurities(source: str) -> set[str]:
+    """Libraries with a clock, chance, or input and output that a source imports."""
+    return {name for name in imports(source) if name.split(".")[0] in IMPURE}
+
+
+def outward_calls(source: str) -> set[str]:
+    """What in a source prints, or ends the process."""
+    names = {ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)}
+    return names & {"print", "input", "exit", "quit", "sys.exit", "os._exit", "click.echo", "sys.stdout.write"}
+
+
+def test_order_lists_every_module() -> None:
+    assert sorted(SOURCES) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_only_go_up(module: str) -> None:
+    assert not imports_down(module, SOURCES[module])
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_have_no_clock_no_chance_and_no_io(module: str) -> None:
+    assert not impurities(SOURCES[module])
+
+
+@pytest.mark.parametrize("library", CONFINED)
+def test_library_has_only_its_importers(library: str) -> None:
+    importers = {
+        module for module, source in SOURCES.items() if library in {name.split(".")[0] for name in imports(source)}
+    }
+    assert importers <= CONFINED[library]
+
+
+def test_only_the_composition_root_knows_concrete_logs() -> None:
+    assert [module for module, source in SOURCES.items() if imports(source) & CONCRETE_LOGS] == ["app"]
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if module not in ("cli", "__main__")])
+def test_only_the_command_line_prints_or_exits(module: str) -> None:
+    assert not outward_calls(SOURCES[module])
+
+
+def test_files_are_short() -> None:
+    sources = [path for folder in ("node", "tests") for path in (ROOT / folder).rglob("*.py")]
+    assert not {str(path): lines for path in sources if (lines := len(path.read_text().splitlines())) > MAX_LINES}
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("hub", "from node.server import Server"),
+        ("hub", "import node.server"),
+        ("hub", "from node import server"),
+        ("limits", "def f():\n    from node.config import Settings\n    import node.auth"),
+        ("state.rules", "from node.state.store import Store"),
+        ("state.rules", "from node.state import store"),
+    ],
+)
+def test_a_planted_import_down_is_seen(module: str, source: str) -> None:
+    assert imports_down(module, source)
+
+
+def test_type_only_and_upward_imports_are_fine() -> None:
+    assert not imports_down("room", "if TYPE_CHECKING:\n    from node.outbox import Outbox\nfrom node.errors import X")
+
+
+@pytest.mark.parametrize("source", ["import time", "from time import time", "import trio.lowlevel", "import os.path"])
+def test_a_planted_impurity_is_seen(source: str) -> None:
+    assert impurities(source)
+
+
+@pytest.mark.parametrize("source", ["print(1)", "def f():\n    sys.exit(1)", "click.echo('x')"])
+def test_a_planted_print_is_seen(source: str) -> None:
+    assert outward_calls(source)
