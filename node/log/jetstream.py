@@ -145,7 +145,7 @@ class JetStreamLog:
         try:
             info = self._same(await self._info())
             if not _has_quorum(info):
-                raise LogUnavailable("the log's leader has lost its followers")
+                raise LogUnavailable("the log has no leader with a quorum behind it")
         except LogUnavailable:
             self._answered = False
             raise
@@ -254,9 +254,14 @@ def _acknowledged(reply: bytes) -> int:
 
 
 def _has_quorum(info: StreamInfo) -> bool:
-    """Whether the leader that answered has heard from enough followers lately to know what it says."""
-    if info.config.num_replicas in (None, 1):
+    """Whether a leader answered, and has heard from enough followers lately to know what it says.
+
+    Without a leader a follower answers; a leader that is cut off answers for another 20 s.
+    """
+    replicas = info.config.num_replicas or 1
+    if replicas == 1:
         return True
-    replicas = (info.cluster and info.cluster.replicas) or []
-    fresh = sum(1 for peer in replicas if not peer.offline and (peer.active or 0) < _REPLICA_FRESH_NS)
-    return fresh + 1 > (len(replicas) + 1) // 2
+    if info.cluster is None or not info.cluster.leader:
+        return False
+    fresh = sum(1 for peer in info.cluster.replicas or [] if 0 < (peer.active or 0) < _REPLICA_FRESH_NS)
+    return 2 * (1 + fresh) > replicas

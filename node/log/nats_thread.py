@@ -181,13 +181,17 @@ class NatsThread:
     # Everything below runs in the NATS thread.
 
     def _run_loop(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            self._loop.run_until_complete(self._main)
-        self._to_nats.run()
-        remaining = asyncio.gather(*self._tasks, *self._closing, return_exceptions=True)
-        self._loop.run_until_complete(remaining)
-        self._loop.close()
-        self._to_trio.post(self._ended.set)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._main)
+            self._to_nats.run()  # what was posted meanwhile is told that there is no connection
+            self._loop.run_until_complete(self._finish_tasks())
+        finally:
+            self._loop.close()
+            self._to_trio.post(self._ended.set)
+
+    async def _finish_tasks(self) -> None:
+        await asyncio.gather(*self._tasks, *self._closing, return_exceptions=True)
 
     async def _keep_connected(self) -> None:
         failures = 0
