@@ -17,7 +17,8 @@ ORDER = [
     "state.records", "state.model", "state.rules", "state.store", "protocol.session",
     "log.base", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.jetstream",
     "room", "outbox", "hub", "submitter", "replica", "cluster",
-    "transport.stream", "transport.websocket", "connection", "server", "http", "client", "logs", "app", "cli", "__main__",
+    "transport.stream", "transport.websocket", "connection", "server", "http", "client",
+    "logs", "app", "cli", "__main__",
 ]  # fmt: skip
 
 PURE = [
