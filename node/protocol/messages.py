@@ -135,7 +135,7 @@ def decode_request(text: str | bytes) -> AnyRequest:
 def _id_of(text: str | bytes) -> int | str | None:
     try:
         found = _envelope_decoder.decode(text).id
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     return found if isinstance(found, (int, str)) and not isinstance(found, bool) else None
 
