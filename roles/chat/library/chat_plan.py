@@ -1,0 +1,91 @@
+#!/usr/bin/python
+"""Compare the stack as rendered with what the Swarm runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.chat_stack import Docker, changes, latest, restrict, slice_of, stamp
+
+DOCUMENTATION = """
+module: chat_plan
+short_description: Compare the stack as rendered with what the Swarm runs
+description:
+  - Runs on a manager and changes nothing. Reports C(changed) when something is to be deployed, and the difference
+    to the current release as the diff.
+  - In check mode, a machine without a swarm counts as an empty swarm.
+author: [The chat-node authors]
+options:
+  stack_name: {type: str, required: true, description: Name of the stack.}
+  stack: {type: dict, required: true, description: The compose file as rendered.}
+  scope:
+    type: list
+    elements: str
+    description: Services to take from I(stack); all others stay as the current release has them. All if not given.
+"""
+
+RETURN = """
+stack: {type: dict, returned: always, description: "What to deploy: stamped, and restricted to the scope."}
+changes: {type: list, returned: always, description: "The services to touch in order, as service and reason."}
+fresh: {type: bool, returned: always, description: Whether none of the services is there.}
+previous: {type: dict, returned: always, description: The current release; empty if there is none.}
+unknown: {type: list, returned: always, description: Services that run and are not in the stack.}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "stack_name": {"type": "str", "required": True},
+            "stack": {"type": "dict", "required": True},
+            "scope": {"type": "list", "elements": "str"},
+        },
+        supports_check_mode=True,
+    )
+    docker = Docker(module.run_command, module.params["stack_name"])
+    live: dict[str, Any] = {}
+    previous = None
+    try:
+        if not (module.check_mode and absent(module, docker)):
+            live, previous = docker.services(), latest(docker.releases())
+    except RuntimeError as error:
+        module.fail_json(msg=str(error))
+
+    wanted = stamp(module.params["stack"])
+    scope = module.params["scope"]
+    if scope is not None and set(scope) != set(wanted["services"]):
+        if previous is None:
+            module.fail_json(msg="There is no release yet, and --limit leaves out hosts. Deploy without it once.")
+        wanted = restrict(wanted, previous["stack"], scope)
+        wanted = slice_of(wanted, list(wanted["services"]))
+
+    found = changes(wanted, previous, live)
+    before = previous["stack"] if previous else {}
+    diff = [{"before_header": "running", "after_header": "wanted", "before": text(before), "after": text(wanted)}]
+    diff += [{"prepared": f"{change['service']} {change['reason']}\n"} for change in found]
+    module.exit_json(
+        changed=bool(found) or before != wanted,
+        stack=wanted,
+        changes=found,
+        fresh=not live,
+        previous=previous or {},
+        unknown=sorted(live.keys() - wanted["services"].keys()),
+        diff=diff,
+    )
+
+
+def absent(module: AnsibleModule, docker: Docker) -> bool:
+    """Whether there is no swarm to ask here, or no Docker at all."""
+    if module.get_bin_path("docker") is None:
+        return True
+    return docker("info", "--format", "{{.Swarm.ControlAvailable}}").strip() != "true"
+
+
+def text(stack: dict[str, Any]) -> str:
+    return json.dumps(stack, indent=2, sort_keys=True) + "\n" if stack else ""
+
+
+if __name__ == "__main__":
+    main()
