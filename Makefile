@@ -51,6 +51,7 @@ check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee b
 	@$(STEP) "mypy" mypy node tests
 	@$(STEP) "yamllint" yamllint --strict .
 	@$(STEP) "ansible-lint" ansible-lint --offline --strict
+	@$(STEP) "roles' variables" python tests/role_tables.py --check
 	@$(STEP) "unit tests" pytest -q tests/unit tests/test_architecture.py
 
 .PHONY: test
