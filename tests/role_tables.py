@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 ROLES = Path(__file__).resolve().parents[1] / "roles"
 BEGIN, END = "<!-- variables -->", "<!-- end of variables -->"
@@ -23,7 +23,8 @@ def _text(description: str | list[str]) -> str:
 
 
 def _code(value: object) -> str:
-    return f"`{yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix('...\n').strip()}`"
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+    return f"`{text.strip().removesuffix('...').strip()}`"
 
 
 def table(options: dict[str, dict[str, Any]]) -> str:
@@ -47,9 +48,9 @@ def faults(role: Path, *, write: bool) -> list[str]:
         if defaults.get(name) != specified.get(name)
     ]
     readme = role / "README.md"
-    old = readme.read_text()
+    old = readme.read_text() if readme.exists() else ""
     new = re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table(options)}\n{END}", old, flags=re.DOTALL)
-    if BEGIN not in old or new != old and not write:
+    if BEGIN not in old or (new != old and not write):
         found.append(f"{role.name}: the README's table is behind: python tests/role_tables.py")
     elif new != old:
         readme.write_text(new)
