@@ -196,7 +196,7 @@ class JetStreamLog:
                 raise LogUnavailable(str(error)) from error
         with trio.move_on_after(_API_TIMEOUT_S):
             # It may be another node that makes it.
-            while (info := await self._info()) is None:
+            while (info := await self._info()) is None:  # noqa: ASYNC110
                 await trio.sleep(0.05)
             return info
         raise LogUnavailable(f"stream {STREAM} is being made, but is not there yet")
