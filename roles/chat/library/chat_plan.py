@@ -29,7 +29,7 @@ options:
 RETURN = """
 stack: {type: dict, returned: always, description: "What to deploy: stamped, and restricted to the scope."}
 changes: {type: list, returned: always, description: "The services to touch in order, as service and reason."}
-fresh: {type: bool, returned: always, description: Whether none of the services is there.}
+fresh: {type: bool, returned: always, description: "Whether nothing serves yet, or has ever: no service is there, or no release."}
 previous: {type: dict, returned: always, description: The current release; empty if there is none.}
 unknown: {type: list, returned: always, description: Services that run and are not in the stack.}
 """
@@ -69,7 +69,7 @@ def main() -> None:
         changed=bool(found) or before != wanted,
         stack=wanted,
         changes=found,
-        fresh=not live,
+        fresh=not live or previous is None,
         previous=previous or {},
         unknown=sorted(live.keys() - wanted["services"].keys()),
         diff=diff,
