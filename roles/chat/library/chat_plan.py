@@ -29,7 +29,10 @@ options:
 RETURN = """
 stack: {type: dict, returned: always, description: "What to deploy: stamped, and restricted to the scope."}
 changes: {type: list, returned: always, description: "The services to touch in order, as service and reason."}
-fresh: {type: bool, returned: always, description: "Whether nothing serves yet, or has ever: no service is there, or no release."}
+fresh:
+  type: bool
+  returned: always
+  description: "Whether nothing serves yet, or has ever: no service is there, or no release."
 previous: {type: dict, returned: always, description: The current release; empty if there is none.}
 unknown: {type: list, returned: always, description: Services that run and are not in the stack.}
 """
