@@ -65,6 +65,9 @@ def main() -> None:
         wanted = slice_of(wanted, list(wanted["services"]))
 
     found = changes(wanted, previous, live)
+    down = [change for change in found if not is_running(docker, change["service"], live)]
+    # What is down is mended first: the others wait for it.
+    found = down + [change for change in found if change not in down]
     before = previous["stack"] if previous else {}
     diff = [{"before_header": "running", "after_header": "wanted", "before": text(before), "after": text(wanted)}]
     diff += [{"prepared": f"{change['service']} {change['reason']}\n"} for change in found]
@@ -84,6 +87,10 @@ def absent(module: AnsibleModule, docker: Docker) -> bool:
     if module.get_bin_path("docker") is None:
         return True
     return docker("info", "--format", "{{.Swarm.ControlAvailable}}").strip() != "true"
+
+
+def is_running(docker: Docker, service: str, live: dict[str, Any]) -> bool:
+    return service in live and any(task["Status"]["State"] == "running" for task in docker.tasks(service))
 
 
 def text(stack: dict[str, Any]) -> str:
