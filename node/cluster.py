@@ -102,7 +102,7 @@ class Peers:
             async for _, data in beats:
                 try:
                     beat = _decode(data)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeError) as error:
                     logger.warning("a peer sent what is no beat", reason=str(error))
                     continue
                 if beat.node != self._describe().node:

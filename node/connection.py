@@ -99,10 +99,10 @@ class Connection:
         except CloseConnection as close:
             self.end(close.code, close.reason)
         except Disconnected as gone:
-            if self._ending is None:
+            if self._ending is None:  # otherwise the writer waits for the peer's goodbye, then cancels
                 self._node.metrics.closed_total.labels(str(gone.code)).inc()
                 self._log.info("disconnected", user=self.user, code=gone.code, reason=gone.reason)
-            self._nursery.cancel_scope.cancel()
+                self._nursery.cancel_scope.cancel()
         finally:
             if self.user is not None:
                 self._node.hub.exit(self.user, self._outbox)

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -57,7 +58,9 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process, if it does not run."""
+        """Start the process, if it does not run. From the main thread only: the process ends with its thread."""
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("a server that is started by another thread dies with that thread")
         if self._process is None:
             self._process = subprocess.Popen(
                 [_binary(), "-c", str(self._config)],
@@ -156,11 +159,15 @@ class NatsCluster:
         """The server with this name, as the cluster reports its leaders."""
         return next(server for server in self.servers if server.name == name)
 
-    def heal(self) -> None:
-        """Start, thaw and wait for every server."""
+    def start(self) -> None:
+        """Start or thaw every server."""
         for server in self.servers:
             server.start()
             server.thaw()
+
+    def heal(self) -> None:
+        """Start or thaw every server, and wait until all are healthy."""
+        self.start()
         self.wait_healthy()
 
     def wait_healthy(self) -> None:

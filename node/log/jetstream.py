@@ -38,7 +38,8 @@ _CONNECT_TIMEOUT_S: Final = 5.0
 _API_TIMEOUT_S: Final = 5.0
 _INFO_TIMEOUT_S: Final = 1.0
 _INFO_TRIES: Final = 5
-_APPEND_TIMEOUT_S: Final = 5.0
+_APPEND_TIMEOUT_S: Final = 2.0
+"""Short, for a retry is harmless, and the first try may have gone to a leader that is dead."""
 _BEYOND_END_S: Final = 4.0
 """A leader that was just cut off may know less than we do, for a moment; so it is not believed at once."""
 _REPLICA_FRESH_NS: Final = 3_000_000_000
@@ -113,9 +114,10 @@ class JetStreamLog:
 
         try:
             position = _acknowledged(await self.nats.call(publish))
-        except LogUnavailable:
+        except LogUnavailable as error:
             self._answered = False
-            await self._check_not_changed()
+            if isinstance(error.__cause__, nats.errors.NoRespondersError):
+                await self._check_not_changed()
             raise
         self._answered = True
         self._known_last = max(self._known_last, position)
@@ -132,7 +134,10 @@ class JetStreamLog:
                     batch = await self.nats.call(consumer.next_batch)
                     yield batch
                     position = batch[-1].position
-            except (LogUnavailable, APIError) as error:
+            except APIError as error:
+                logger.info("tail_refused", after=position, error=str(error))
+                await self._check_not_changed()
+            except LogUnavailable as error:
                 if self._closed:
                     raise
                 logger.info("tail_resumes", after=position, error=str(error))
@@ -206,7 +211,7 @@ class JetStreamLog:
 
     async def _check_not_changed(self) -> None:
         """Raise LogChanged if that is why nobody answers; the stream's silence alone is no news."""
-        with contextlib.suppress(LogUnavailable):
+        with trio.move_on_after(_INFO_TIMEOUT_S), contextlib.suppress(LogUnavailable):
             self._same(await self._info())
 
     async def _consume(self, first: int, client: Client) -> Consumer:

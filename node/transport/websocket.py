@@ -6,6 +6,7 @@ end is an error of one type, and joined frames bypass the per-message path.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ssl import SSLContext
@@ -20,6 +21,7 @@ from node.transport.stream import SharedStream
 
 PATH = "/ws"
 CLOSE_TIMEOUT_S = 2.0
+_LAST_WORD_S = 0.1
 _RECEIVE_BYTES = 16384
 _PING_FRAME = b"\x89\x00"
 _MAX_REASON_BYTES = 123
@@ -181,7 +183,9 @@ async def connect(
             try:
                 yield ClientSocket(connection)
             finally:
-                with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+                # Once cancelled, the library's reader is gone and will not see the answer to our close: just say it.
+                cancelled = trio.current_effective_deadline() == -math.inf
+                with trio.move_on_after(_LAST_WORD_S if cancelled else CLOSE_TIMEOUT_S, shield=True):
                     await connection.aclose()
     except trio_websocket.DisconnectionTimeout:
         pass

@@ -111,11 +111,13 @@ async def test_without_quorum_nothing_is_known_until_it_is_back(jetstream: JetSt
             await in_thread(server.kill)
         with trio.fail_after(15), pytest.raises(LogUnavailable):
             await log.append("e:2", b"2")
-        assert not log.reachable
+        reachable = log.reachable
+        assert not reachable
         await trio.sleep(3)
         with trio.fail_after(15), pytest.raises(LogUnavailable):
             await log.last()
-        await in_thread(jetstream.cluster.heal)
+        jetstream.cluster.start()
+        await in_thread(jetstream.cluster.wait_healthy)
         assert await append_surely(log, "e:2", b"2") == 2
         assert log.reachable
         assert await log.last() == 2
@@ -149,7 +151,8 @@ async def test_all_servers_restarted_keep_the_log(jetstream: JetStreamBackend) -
             await in_thread(server.kill)
         with pytest.raises(LogUnavailable):
             await log.append("e:20", b"20")
-        await in_thread(jetstream.cluster.heal)
+        jetstream.cluster.start()
+        await in_thread(jetstream.cluster.wait_healthy)
         assert await append_surely(log, "e:20", b"20") == 21
         assert await append_surely(log, "e:3", b"3") == 4
         assert [entry.data for entry in await read(log, 21)] == [b"%d" % i for i in range(21)]
@@ -189,7 +192,8 @@ async def _bytes_received(client: object) -> int:
     return int(client.stats["in_bytes"])  # type: ignore[attr-defined]
 
 
-async def test_no_server_at_all(jetstream: JetStreamBackend) -> None:
+async def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.log.jetstream._CONNECT_TIMEOUT_S", 1)
     log = JetStreamLog(["nats://127.0.0.1:1"], USER, PASSWORD, replicas=3)
     try:
         with pytest.raises(LogUnavailable, match=r"no NATS server of nats://127\.0\.0\.1:1 answers"):
@@ -198,7 +202,8 @@ async def test_no_server_at_all(jetstream: JetStreamBackend) -> None:
         await log.aclose()
 
 
-async def test_a_wrong_password_is_named(jetstream: JetStreamBackend) -> None:
+async def test_a_wrong_password_is_named(jetstream: JetStreamBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.log.jetstream._CONNECT_TIMEOUT_S", 1)
     log = JetStreamLog(jetstream.cluster.urls, USER, "wrong", replicas=3)
     try:
         with pytest.raises(LogUnavailable, match="Authorization Violation"):

@@ -41,7 +41,7 @@ async def test_subscriptions_outlive_a_connection(jetstream: JetStreamBackend) -
         subscription = nats.subscribe("chat.peer.x")
         await trio.to_thread.run_sync(cluster.servers[0].kill)
         with trio.fail_after(10):
-            while nats.connected:  # noqa: ASYNC110
+            while nats.connected:
                 await trio.sleep(0.01)
         nats.publish("chat.peer.x", b"lost")
         await nats.wait_connected(10)

@@ -95,7 +95,7 @@ def test_ids_that_a_browser_could_not_tell_apart_are_refused(request_id: Any) ->
         '{"id":1,}',
         "{'id':1}",
         '{"id":1,"op":"ping"}{"id":2}',
-        b'{"id":1,"op":"ping","x":"\xff"}',
+        b'{"id":1,"op":"\xff"}',
         '{"id":1,"op":"ping","x":' + "[" * 100_000,
     ],
 )

@@ -38,7 +38,7 @@ def files_below(path: Path) -> list[Path]:
 
 
 def placement_faults(nodes: list[dict[str, Any]], node_types: list[str]) -> list[str]:
-    """What keeps the services from finding their machine, as sentences. `nodes` as `docker node inspect` prints them."""
+    """What keeps the services from finding their machine. `nodes` as `docker node inspect` prints them."""
     faults = []
     for node_type in node_types:
         labelled = [node for node in nodes if node["Spec"].get("Labels", {}).get("node_type") == node_type]

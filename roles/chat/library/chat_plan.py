@@ -29,7 +29,10 @@ options:
 RETURN = """
 stack: {type: dict, returned: always, description: "What to deploy: stamped, and restricted to the scope."}
 changes: {type: list, returned: always, description: "The services to touch in order, as service and reason."}
-fresh: {type: bool, returned: always, description: Whether none of the services is there.}
+fresh:
+  type: bool
+  returned: always
+  description: "Whether nothing serves yet, or has ever: no service is there, or no release."
 previous: {type: dict, returned: always, description: The current release; empty if there is none.}
 unknown: {type: list, returned: always, description: Services that run and are not in the stack.}
 """
@@ -62,6 +65,9 @@ def main() -> None:
         wanted = slice_of(wanted, list(wanted["services"]))
 
     found = changes(wanted, previous, live)
+    down = [change for change in found if not is_running(docker, change["service"], live)]
+    # What is down is mended first: the others wait for it.
+    found = down + [change for change in found if change not in down]
     before = previous["stack"] if previous else {}
     diff = [{"before_header": "running", "after_header": "wanted", "before": text(before), "after": text(wanted)}]
     diff += [{"prepared": f"{change['service']} {change['reason']}\n"} for change in found]
@@ -69,7 +75,7 @@ def main() -> None:
         changed=bool(found) or before != wanted,
         stack=wanted,
         changes=found,
-        fresh=not live,
+        fresh=not live or previous is None,
         previous=previous or {},
         unknown=sorted(live.keys() - wanted["services"].keys()),
         diff=diff,
@@ -81,6 +87,10 @@ def absent(module: AnsibleModule, docker: Docker) -> bool:
     if module.get_bin_path("docker") is None:
         return True
     return docker("info", "--format", "{{.Swarm.ControlAvailable}}").strip() != "true"
+
+
+def is_running(docker: Docker, service: str, live: dict[str, Any]) -> bool:
+    return service in live and any(task["Status"]["State"] == "running" for task in docker.tasks(service))
 
 
 def text(stack: dict[str, Any]) -> str:

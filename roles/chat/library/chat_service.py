@@ -91,9 +91,21 @@ def complaint(module: AnsibleModule, docker: Docker, name: str, found: Verdict) 
     """All there is to know of a service that is not up, before Swarm forgets it."""
     errors = task_errors(docker.tasks(name)) or ["no task error is known"]
     # `docker service logs` waits for ever for a machine that is gone.
-    command = ["timeout", "15", "docker", "service", "logs", "--raw", "--tail", str(LOG_LINES), f"{docker.stack_name}_{name}"]
+    command = [
+        "timeout",
+        "15",
+        "docker",
+        "service",
+        "logs",
+        "--raw",
+        "--tail",
+        str(LOG_LINES),
+        f"{docker.stack_name}_{name}",
+    ]
     _, out, err = module.run_command(command)
-    return "\n".join([f"{name} is not up: {found.message}", *errors[:5], "The end of its log:", (out + err).strip() or "(empty)"])
+    return "\n".join(
+        [f"{name} is not up: {found.message}", *errors[:5], "The end of its log:", (out + err).strip() or "(empty)"]
+    )
 
 
 if __name__ == "__main__":

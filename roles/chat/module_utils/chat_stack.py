@@ -161,7 +161,9 @@ def essence(spec: Json) -> Json:
 
 def task_errors(tasks: list[Json]) -> list[str]:
     """What ended the tasks, newest first, each cause once."""
-    ended = sorted((task for task in tasks if task["Status"].get("Err")), key=lambda t: str(t["CreatedAt"]), reverse=True)
+    ended = sorted(
+        (task for task in tasks if task["Status"].get("Err")), key=lambda t: str(t["CreatedAt"]), reverse=True
+    )
     return list(dict.fromkeys(f"{task['Status']['State']}: {task['Status']['Err']}" for task in ended))
 
 

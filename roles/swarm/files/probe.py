@@ -18,7 +18,7 @@ RETRY_S = 0.5
 def open_socket(port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
-    sock.bind(("0.0.0.0", port))
+    sock.bind(("", port))
     return sock
 
 

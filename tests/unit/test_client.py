@@ -1,0 +1,224 @@
+"""The reference client against real nodes that come and go: it keeps its place, its order and its promises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from node.client import ChatClient, ClientClosed, Gap, _next_urls, open_client
+from node.errors import CloseCode, ErrorCode, RequestError
+from node.protocol.messages import MessageEvent, Since
+
+from .fakes import MemoryLog
+from .local_node import LocalNode, local_node
+
+
+async def take(feed: AsyncIterator[Any], count: int) -> list[Any]:
+    with trio.fail_after(10):
+        return [await anext(feed) for _ in range(count)]
+
+
+async def make_room(client: ChatClient, count: int = 0) -> None:
+    with trio.fail_after(10):
+        await client.create_room("a")
+        for i in range(count):
+            await client.send("a", str(i))
+
+
+def cut_off(node: LocalNode, code: CloseCode = CloseCode.TRY_AGAIN_LATER) -> None:
+    """End all connections of a node."""
+    for connection in list(node.server._connections):
+        connection.end(code, "test")
+
+
+async def test_everything_it_can_ask(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, open_client([node.url], user="ana") as ana:
+        await make_room(ana, 3)
+        assert [message.body for message in await ana.history("a")] == ["0", "1", "2"]
+        assert [message.body for message in await ana.history("a", before=4, limit=1)] == ["1"]
+        assert [room.room for room in (await ana.rooms()).rooms] == ["a"]
+        feed = await ana.join("a", limit=2)
+        assert [event.seq for event in await take(aiter(feed), 2)] == [3, 4]
+        await ana.leave("a")
+        assert [event async for event in feed] == []
+        with pytest.raises(RequestError) as refused:
+            await ana.send("a", "x")
+        assert refused.value.code is ErrorCode.FORBIDDEN
+        with pytest.raises(RequestError):
+            await ana.join("none")
+        assert (ana.node, ana.connects) == ("node1", 1)
+
+
+async def test_a_feed_goes_on_over_reconnects_without_a_hole(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, open_client([node.url], user="bo") as bo:
+        async with open_client([node.url], user="ana") as ana:
+            await make_room(ana)
+            feed = aiter(await bo.join("a", limit=0))
+            for i in range(60):
+                await ana.send("a", str(i))
+                if i % 20 == 10:
+                    cut_off(node)
+            events = await take(feed, 60)
+        assert [event.body for event in events] == [str(i) for i in range(60)]
+        assert bo.connects > 1
+
+
+async def test_sends_are_resent_until_committed_and_appear_once(tmp_path: Path) -> None:
+    log = MemoryLog()
+    async with local_node(tmp_path, log=log, send_timeout=0.5) as node, open_client([node.url], user="ana") as ana:
+        await make_room(ana)
+        log.up = False
+        acknowledged: list[int] = []
+
+        async def send(number: int) -> None:
+            acknowledged.append((await ana.send("a", str(number))).seq)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(send, number)
+            await trio.sleep(0.7)
+            cut_off(node)
+            await trio.sleep(0.3)
+            log.up = True
+            log.wake()
+        history = await ana.history("a", limit=100)
+        assert sorted(message.seq for message in history) == sorted(acknowledged)
+        assert sorted(int(message.body) for message in history) == list(range(20))
+
+
+async def test_a_crash_moves_it_to_another_node(tmp_path: Path) -> None:
+    log = MemoryLog()
+    async with (
+        local_node(tmp_path, log=log, node_id="one") as one,
+        local_node(tmp_path, log=log, node_id="two") as two,
+        open_client([one.url, two.url], user="ana") as ana,
+    ):
+        await make_room(ana)
+        feed = aiter(await ana.join("a", limit=0))
+        (one if ana.node == "one" else two).crash()
+        for i in range(20):
+            await ana.send("a", str(i))
+        assert ana.connects == 2
+        assert [event.body for event in await take(feed, 20)] == [str(i) for i in range(20)]
+
+
+async def test_drain_moves_it_to_the_preferred_node(tmp_path: Path) -> None:
+    log = MemoryLog()
+    async with (
+        local_node(tmp_path, log=log, node_id="one") as one,
+        local_node(tmp_path, log=log, node_id="two") as two,
+        open_client([one.url], user="ana") as ana,
+    ):
+        await make_room(ana)
+        feed = aiter(await ana.join("a", limit=0))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.server.drain, 1.0, lambda: [two.url])
+            for i in range(20):
+                await ana.send("a", str(i))
+                await trio.sleep(0.05)
+        assert ana.node == "two"
+        assert [event.body for event in await take(feed, 20)] == [str(i) for i in range(20)]
+
+
+@pytest.mark.parametrize("alive", [0, 1, 2])
+async def test_it_finds_the_one_node_that_is_up(tmp_path: Path, alive: int) -> None:
+    async with local_node(tmp_path) as node:
+        urls = ["ws://127.0.0.1:1/ws", "ws://127.0.0.1:2/ws"]
+        urls.insert(alive, node.url)
+        async with open_client(urls, user="ana") as ana:
+            await make_room(ana, 1)
+
+
+def test_every_address_has_its_turn() -> None:
+    known = ["a", "b", "c"]
+    tried, urls = [], known
+    for _ in range(6):
+        tried.append(urls[0])
+        urls = _next_urls(urls, urls[0], [], known)
+    assert tried == [*known, *known]
+    assert _next_urls(known, "a", ["x"], known) == ["x", "b", "c", "a"]
+    assert _next_urls(["x", "b", "c", "a"], "x", [], known) == ["b", "c", "a"]
+    assert _next_urls(known, "a", ["c"], known) == ["c", "b", "a"]
+
+
+async def test_a_node_that_does_not_want_it_is_believed(tmp_path: Path) -> None:
+    async with local_node(tmp_path, auth_mode=("token",)) as node, open_client([node.url], user="ana") as ana:
+        for _ in range(2):
+            with pytest.raises(ClientClosed) as refused, trio.fail_after(5):
+                await ana.join("a")
+            assert refused.value.code == 4500
+
+
+async def test_being_refused_later_ends_feeds_and_calls(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, open_client([node.url], user="ana") as ana:
+        await make_room(ana)
+        feed = aiter(await ana.join("a", limit=0))
+        cut_off(node, CloseCode.BANNED)
+        (gap,) = await take(feed, 1)
+        assert isinstance(gap, Gap)
+        assert "4503" in gap.reason
+        with pytest.raises(StopAsyncIteration):
+            await anext(feed)
+        with pytest.raises(ClientClosed):
+            await ana.send("a", "x")
+
+
+async def test_a_position_that_cannot_be_served_is_a_gap_not_a_hole(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, open_client([node.url], user="ana") as ana:
+        await make_room(ana, 5)
+        feed = aiter(await ana.join("a", since=Since("another", 3), limit=2))
+        gap, *events = await take(feed, 3)
+        assert gap == Gap("a", "epoch_changed")
+        assert [event.seq for event in events] == [5, 6]
+
+
+async def test_rate_limits_slow_it_down_only(tmp_path: Path) -> None:
+    async with local_node(tmp_path, send_rate=50.0, send_burst=2) as node, open_client([node.url], user="ana") as ana:
+        await make_room(ana, 6)
+        feed = aiter(await ana.join("a"))
+        messages = [event.body for event in await take(feed, 7) if isinstance(event, MessageEvent)]
+        assert messages == ["0", "1", "2", "3", "4", "5"]
+
+
+async def test_a_dead_node_is_left_without_a_word_from_it(tmp_path: Path) -> None:
+    """As when its machine dies: the connection stays open, nothing comes."""
+    async with local_node(tmp_path) as node, trio.open_nursery() as nursery:
+        mute = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+
+        async def relay(stream: trio.SocketStream) -> None:
+            async with await trio.open_tcp_stream("127.0.0.1", node.port) as upstream, trio.open_nursery() as pumps:
+                pumps.start_soon(pump, stream, upstream)
+                pumps.start_soon(pump, upstream, stream)
+
+        async def pump(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+            async for data in source:
+                if dead:
+                    await trio.sleep_forever()
+                await sink.send_all(data)
+
+        dead: list[bool] = []
+        nursery.start_soon(trio.serve_listeners, relay, [mute])
+        mute_url = f"ws://127.0.0.1:{mute.socket.getsockname()[1]}/ws"
+        async with open_client([mute_url], user="ana", ping_s=0.2) as ana:
+            await make_room(ana)
+            ana._urls.append(node.url)
+            dead.append(True)
+            with trio.fail_after(8):
+                await ana.send("a", "x")
+            assert ana.connects == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_both_ends_part_without_delay(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node:
+        began = trio.current_time()
+        async with open_client([node.url], user="ana") as ana:
+            await make_room(ana)
+            cut_off(node)
+            await until(lambda: ana.connects == 2)
+        await until(lambda: node.server.connection_count == 0)
+        assert trio.current_time() - began < 1

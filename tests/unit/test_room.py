@@ -1,0 +1,215 @@
+"""Rooms, outboxes and the hub: one encoding for all, cursors, who is too slow, and that leaving ends delivery."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from node.hub import Hub
+from node.outbox import Outbox
+from node.protocol.frames import text_frame
+from node.room import Room
+from node.state.model import Event
+
+BUFFER_BYTES = 1000
+
+
+def event(seq: int, room: str = "a", size: int = 20, left: str | None = None) -> Event:
+    payload = json.dumps({"room": room, "seq": seq}).encode().ljust(size)
+    return Event(room, 1, seq, payload, left)
+
+
+def frames(*seqs: int, room: str = "a", size: int = 20) -> bytes:
+    return b"".join(text_frame(event(seq, room, size).payload) for seq in seqs)
+
+
+class Member:
+    """An outbox in a hub, and how often it was found too slow."""
+
+    def __init__(self, hub: Hub, user: str, max_unsent_bytes: int = 10_000) -> None:
+        self.hub, self.user, self.slow = hub, user, 0
+        self.outbox = Outbox(max_unsent_bytes, self._note_slow)
+        hub.enter(user, self.outbox)
+
+    def _note_slow(self) -> None:
+        self.slow += 1
+
+    def follow(self, head: int, first: int, room_id: str = "a") -> Room:
+        room = self.hub.subscribe(self.outbox, room_id)
+        room.start_after(head)
+        self.outbox.follow(room, first)
+        return room
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub(BUFFER_BYTES)
+
+
+def test_members_at_the_same_place_are_handed_the_same_bytes(hub: Hub) -> None:
+    members = [Member(hub, f"u{i}") for i in range(3)]
+    for member in members:
+        member.follow(head=0, first=1)
+    hub.publish([event(1), event(2), event(3)])
+    taken = [member.outbox.take() for member in members]
+    assert taken[0] == frames(1, 2, 3)
+    assert taken[0] is taken[1] is taken[2]
+
+
+def test_each_member_has_a_place_of_its_own(hub: Hub) -> None:
+    quick, slow = Member(hub, "quick"), Member(hub, "slow")
+    quick.follow(0, 1)
+    slow.follow(0, 1)
+    for seq in range(1, 4):
+        hub.publish([event(seq)])
+        assert quick.outbox.take() == frames(seq)
+    assert quick.outbox.take() == b""
+    assert slow.outbox.take() == frames(1, 2, 3)
+    hub.publish([event(4)])
+    assert (quick.outbox.take(), slow.outbox.take()) == (frames(4), frames(4))
+
+
+def test_an_event_that_the_store_showed_already_is_not_sent_twice(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    member.follow(head=3, first=4)  # the store had 3 before the hub was told of it
+    hub.publish([event(2), event(3), event(4)])
+    assert member.outbox.take() == frames(4)
+
+
+def test_an_event_between_subscribing_and_following_is_kept(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    room = hub.subscribe(member.outbox, "a")
+    hub.publish([event(7)])
+    assert member.outbox.take() == b""
+    room.start_after(7)
+    member.outbox.follow(room, 7)
+    hub.publish([event(8)])
+    assert member.outbox.take() == frames(7, 8)
+
+
+def test_who_is_behind_the_buffer_is_served_from_the_store_first(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    room = member.follow(head=10, first=5)
+    hub.publish([event(11)])
+    assert member.outbox.take() == b""
+    assert member.outbox.behind() == (room, 5, 10)
+    assert member.outbox.advance(room, 8)
+    assert member.outbox.behind() == (room, 8, 10)
+    assert member.outbox.advance(room, 11)
+    assert member.outbox.behind() is None
+    assert member.outbox.take() == frames(11)
+
+
+def test_rooms_that_are_not_behind_do_not_wait_for_one_that_is(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    member.follow(head=10, first=5, room_id="a")
+    member.follow(head=0, first=1, room_id="b")
+    hub.publish([event(1, room="b")])
+    assert member.outbox.take() == frames(1, room="b")
+
+
+def test_the_buffer_forgets_the_oldest_and_stays_bounded(hub: Hub) -> None:
+    reader, sleeper = Member(hub, "reader"), Member(hub, "sleeper")
+    room = reader.follow(0, 1)
+    sleeper.follow(0, 1)
+    for seq in range(1, 201):
+        hub.publish([event(seq, size=100)])
+        assert reader.outbox.take() == frames(seq, size=100)
+        assert room.unsent_bytes(room.base or 0) <= 2 * BUFFER_BYTES + 110
+    assert room.base is not None
+    assert room.base > 150
+    assert sleeper.outbox.take() == b""
+    assert sleeper.outbox.behind() == (room, 1, room.base - 1)
+    sleeper.outbox.advance(room, room.base)
+    assert sleeper.outbox.behind() is None
+    assert sleeper.outbox.take() == frames(*range(room.base, 201), size=100)
+
+
+def test_a_reader_too_far_behind_is_slow_and_others_are_not(hub: Hub) -> None:
+    reader, sleeper = Member(hub, "reader", 500), Member(hub, "sleeper", 500)
+    reader.follow(0, 1)
+    sleeper.follow(0, 1)
+    for seq in range(1, 10):
+        hub.publish([event(seq, size=100)])
+        reader.outbox.take()
+    assert reader.slow == 0
+    assert sleeper.slow > 0
+
+
+def test_answers_that_nobody_reads_make_a_reader_slow(hub: Hub) -> None:
+    member = Member(hub, "ana", 300)
+    for _ in range(3):
+        member.outbox.answer(b"x" * 90)
+    assert (member.slow, member.outbox.queued_bytes) == (0, 276)
+    member.outbox.answer(b"x" * 90)
+    assert member.slow == 1
+    member.outbox.take()
+    assert member.outbox.queued_bytes == 0
+    member.outbox.answer(b"x" * 90)
+    assert member.slow == 1
+
+
+def test_acknowledgements_come_after_the_events_and_join_answers_before(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    member.follow(0, 1)
+    member.outbox.answer(b"sent", after_events=True)
+    member.outbox.answer(b"joined")
+    hub.publish([event(1)])
+    assert member.outbox.take() == text_frame(b"joined") + frames(1) + text_frame(b"sent")
+
+
+def test_nothing_follows_a_leave_on_any_connection_of_the_user(hub: Hub) -> None:
+    leaver, elsewhere, other = Member(hub, "ana"), Member(hub, "ana"), Member(hub, "bo")
+    for member in (leaver, elsewhere, other):
+        member.follow(0, 1)
+    hub.publish([event(1)])
+    hub.publish([event(2), event(3, left="ana"), event(4)])
+    hub.publish([event(5)])
+    assert (leaver.outbox.take(), elsewhere.outbox.take()) == (b"", b"")
+    assert other.outbox.take() == frames(1, 2, 3, 4, 5)
+
+
+def test_a_forgotten_room_is_not_read_from_the_store_either(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    room = member.follow(head=10, first=5)
+    member.outbox.take()
+    hub.unsubscribe(member.outbox, room)
+    assert member.outbox.behind() is None
+    assert not member.outbox.advance(room, 8)
+
+
+def test_rooms_and_users_are_forgotten_with_their_last_connection(hub: Hub) -> None:
+    first, second = Member(hub, "ana"), Member(hub, "ana")
+    assert hub.enter("ana", first.outbox) == 2
+    first.follow(0, 1)
+    second.follow(0, 1)
+    hub.exit("ana", first.outbox)
+    assert hub.room_count == 1
+    hub.exit("ana", second.outbox)
+    assert hub.room_count == 0
+    hub.publish([event(1, left="ana")])
+    assert hub.enter("ana", first.outbox) == 1
+
+
+async def test_a_writer_waits_until_there_is_something(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    member.follow(0, 1)
+    with trio.fail_after(1):
+        await member.outbox.wait()
+    with trio.move_on_after(0.01) as idle:
+        await member.outbox.wait()
+    assert idle.cancelled_caught
+    member.outbox.take()
+    wakes: list[Callable[[], None]] = [
+        lambda: hub.publish([event(1)]),
+        lambda: member.outbox.answer(b"x"),
+        member.outbox.wake,
+    ]
+    for wake in wakes:
+        wake()
+        with trio.fail_after(1):
+            await member.outbox.wait()
+        member.outbox.take()

@@ -1,0 +1,268 @@
+"""The read model: the same as a replay in memory, whatever happens to the process, the file or the disk."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.errors import StoreCorrupt
+from node.state.model import State
+from node.state.records import CreateRoom, JoinRoom, LeaveRoom, SendMessage, UnknownVersion
+from node.state.rules import apply_entry
+from node.state.store import Reader, RoomRow, RoomView, Store, discard
+
+from .history import entry, logs
+
+LOG = [
+    (1, entry(CreateRoom("ana", 100, "a", "Title"), SendMessage("ana", 101, "a", "c1", "one"), n=1)),
+    (2, entry(JoinRoom("bo", 102, "a"), SendMessage("bo", 103, "a", "c1", "two"), n=2)),
+    (3, entry(SendMessage("ana", 104, "a", "c2", "three"), CreateRoom("bo", 105, "b"), n=3)),
+]
+
+
+def snapshot(state: State) -> dict[str, Any]:
+    rooms = {
+        room.id: (room.no, room.title, room.owner, room.head, room.last_ts, room.members)
+        for room in state.rooms.values()
+    }
+    return {"position": state.position, "digest": state.digest, "rooms": rooms, "producers": state.producers}
+
+
+def replayed(log: list[tuple[int, bytes]]) -> dict[str, Any]:
+    state = State(lambda *_: None)
+    for position, data in log:
+        apply_entry(state, position, data)
+    return snapshot(state)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Reader]:
+    with closing(Reader(path)) as reader:
+        yield reader
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with closing(Store(path, "epoch")) as store:
+        yield store
+
+
+@settings(max_examples=40, deadline=None)
+@given(log=logs(), data=st.data())
+def test_batching_and_restarts_make_no_difference(log: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "store.sqlite"
+        store = Store(path, "epoch")
+        rest = log
+        while rest:
+            size = data.draw(st.integers(1, len(rest)), label="batch")
+            store.apply(rest[:size])
+            rest = rest[size:]
+            if data.draw(st.booleans(), label="restart"):
+                store.close()
+                store = Store(path, "epoch")
+        store.close()
+        with closing(Store(path, "epoch")) as again:
+            assert snapshot(again.state) == replayed(log)
+
+
+def test_what_was_applied_can_be_read(store: Store, path: Path) -> None:
+    applied = store.apply(LOG)
+    assert applied.position == 3
+    assert [(event.room, event.seq) for event in applied.events] == [
+        (r, s) for r, s in zip("aaaaab", (1, 2, 3, 4, 5, 1), strict=True)
+    ]
+    assert [len(batch.outcomes) for batch in applied.batches] == [2, 2, 2]
+    with reading(path) as reader:
+        assert reader.room("a", "bo") == RoomView(1, 5, True)
+        assert reader.room("a", "cy") == RoomView(1, 5, False)
+        assert reader.room("none", "bo") is None
+        assert [json.loads(payload)["seq"] for payload in reader.events(1, 2, 4, 10**6)] == [2, 3, 4]
+        assert [json.loads(payload)["body"] for payload in reader.messages(1, 6, 50, 10**6)] == ["one", "two", "three"]
+
+
+def test_pages_of_messages_tile(store: Store, path: Path) -> None:
+    sends = [SendMessage("ana", i, "a", f"n{i}", str(i)) for i in range(100)]
+    joins = [JoinRoom(f"u{i}", i, "a") for i in range(100)]
+    mixed = [record for pair in zip(sends, joins, strict=True) for record in pair]
+    store.apply([*LOG, (4, entry(*mixed, n=4))])
+    with reading(path) as reader:
+        bodies: list[str] = []
+        before = 10**6
+        while page := [json.loads(payload) for payload in reader.messages(1, before, 7, 10**6)]:
+            assert len(page) <= 7
+            bodies = [message["body"] for message in page] + bodies
+            before = page[0]["seq"]
+    assert bodies == ["one", "two", "three", *map(str, range(100))]
+
+
+def test_pages_are_bounded_in_bytes_but_never_empty(store: Store, path: Path) -> None:
+    store.apply(LOG)
+    with reading(path) as reader:
+        for read in (reader.events(1, 2, 5, 1), reader.messages(1, 6, 50, 1)):
+            assert len(read) == 1
+        assert json.loads(reader.messages(1, 6, 50, 1)[0])["body"] == "three"  # the latest, as pages go backwards
+        assert json.loads(reader.events(1, 2, 5, 1)[0])["seq"] == 2
+
+
+def test_rooms_are_listed_by_prefix_in_order(store: Store, path: Path) -> None:
+    names = ["b", "ab", "a.c", "a", "a-z", "z"]
+    store.apply([(1, entry(*(CreateRoom("ana", 1, name, name.upper()) for name in names)))])
+    with reading(path) as reader:
+        assert [row.id for row in reader.rooms("", "", 50)] == sorted(names)
+        assert [row.id for row in reader.rooms("a", "", 50)] == ["a", "a-z", "a.c", "ab"]
+        assert [row.id for row in reader.rooms("a", "a-z", 1)] == ["a.c"]
+        assert reader.rooms("z", "", 50) == [RoomRow("z", "Z", 1, 1)]
+
+
+def test_members_are_counted(store: Store, path: Path) -> None:
+    store.apply([*LOG, (4, entry(LeaveRoom("ana", 1, "a"), n=4))])
+    with reading(path) as reader:
+        assert [(row.id, row.members) for row in reader.rooms("", "", 9)] == [("a", 1), ("b", 1)]
+
+
+def test_a_repeat_is_recognised_after_a_restart(path: Path) -> None:
+    with closing(Store(path, "epoch")) as store:
+        store.apply(LOG)
+    with closing(Store(path, "epoch")) as store:
+        again = store.apply([(4, entry(SendMessage("ana", 999, "a", "c1", "one"), producer="q"))])
+        (outcome,) = again.batches[0].outcomes
+        assert (outcome.seq, outcome.ts, outcome.dup) == (2, 101, True)  # type: ignore[union-attr]
+        assert again.events == []
+
+
+def test_a_store_of_another_log_or_schema_is_thrown_away(path: Path) -> None:
+    with closing(Store(path, "epoch")) as store:
+        store.apply(LOG)
+    with closing(Store(path, "other")) as store:
+        assert snapshot(store.state) == replayed([])
+        store.apply(LOG)
+        assert snapshot(store.state) == replayed(LOG)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE meta SET value = 0 WHERE key = 'schema'")
+        db.commit()
+    with closing(Store(path, "other")) as store:
+        assert store.state.position == 0
+
+
+@pytest.mark.parametrize("damage", ["not a database", "pages", "cut short"])
+def test_damage_is_named_and_a_rebuild_heals_it(path: Path, damage: str) -> None:
+    with closing(Store(path, "epoch")) as store:
+        store.apply([*LOG, (4, entry(*(SendMessage("ana", 1, "a", f"k{i}", "x" * 900) for i in range(200)), n=4))])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    whole = path.read_bytes()
+    damaged = {
+        "not a database": b"?" * 8192,
+        "pages": whole[:4096] + bytes(len(whole) - 4096),
+        "cut short": whole[:6000],
+    }
+    path.write_bytes(damaged[damage])
+    with pytest.raises(StoreCorrupt):
+        Store(path, "epoch")
+    discard(path)
+    assert not list(path.parent.iterdir())
+    with closing(Store(path, "epoch")) as store:
+        store.apply(LOG)
+        assert snapshot(store.state) == replayed(LOG)
+
+
+def fail_writes(store: Store, times: int, *, reload_fails: bool = False) -> None:
+    """Let the store's transactions fail at their end, as on a full disk."""
+    write, load = store._write, store._load
+
+    def failing(changes: Any) -> None:
+        write(changes)
+        store._write = write if times <= 1 else failing  # type: ignore[method-assign]
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def failing_load() -> State:
+        store._load = load  # type: ignore[method-assign]
+        raise sqlite3.OperationalError("disk I/O error")
+
+    store._write = failing  # type: ignore[method-assign]
+    if reload_fails:
+        store._load = failing_load  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("reload_fails", [False, True])
+def test_a_failed_write_leaves_nothing_behind_and_can_be_repeated(store: Store, path: Path, reload_fails: bool) -> None:
+    store.apply(LOG[:1])
+    fail_writes(store, 1, reload_fails=reload_fails)
+    for _ in range(1 + reload_fails):
+        with pytest.raises(sqlite3.OperationalError):
+            store.apply(LOG[1:])
+        with reading(path) as reader:
+            assert reader.room("a", "bo") == RoomView(1, 2, False)
+    applied = store.apply(LOG[1:])
+    assert [len(batch.outcomes) for batch in applied.batches] == [2, 2]
+    assert snapshot(store.state) == replayed(LOG)
+
+
+def test_an_entry_of_a_newer_release_stops_the_batch_before_it_counts(store: Store) -> None:
+    with pytest.raises(UnknownVersion):
+        store.apply([*LOG, (4, b'{"v":99}')])
+    with pytest.raises(UnknownVersion):
+        store.apply([(1, b'{"v":99}')])
+    store.apply(LOG)
+    assert snapshot(store.state) == replayed(LOG)
+
+
+def test_a_reader_sees_whole_batches_while_the_writer_writes(store: Store, path: Path) -> None:
+    with reading(path) as reader:
+        for position, data in LOG:
+            store.apply([(position, data)])
+            view = reader.room("a", "ana")
+            assert view is not None
+            assert len(reader.events(view.no, 1, view.head, 10**6)) == view.head
+
+
+_APPLY_FOR_EVER = """
+import sys
+from pathlib import Path
+from node.state.store import Store
+from tests.unit.test_store import growing_log
+
+store = Store(Path(sys.argv[1]), "epoch")
+log = growing_log()
+while True:
+    start = store.state.position
+    store.apply(log[start : start + 3])
+    print(store.state.position, flush=True)
+"""
+
+
+def growing_log() -> list[tuple[int, bytes]]:
+    """A log too long to be applied in the time of a test."""
+    sends = [(n, entry(*(SendMessage("ana", n, "a", f"{n}-{i}", "x") for i in range(5)), n=n)) for n in range(2, 3000)]
+    return [(1, entry(CreateRoom("ana", 1, "a"), n=1)), *sends]
+
+
+def test_a_killed_process_goes_on_where_the_file_is(path: Path) -> None:
+    for _ in range(2):
+        command = [sys.executable, "-c", _APPLY_FOR_EVER, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(150)]
+            process.send_signal(signal.SIGKILL)
+        with closing(Store(path, "epoch")) as store:
+            position = store.state.position
+            assert position >= int(lines[-1])
+            assert snapshot(store.state) == replayed(growing_log()[:position])
