@@ -14,7 +14,7 @@ from node.errors import CloseCode, ErrorCode, RequestError
 from node.protocol.messages import MessageEvent, Since
 
 from .fakes import MemoryLog
-from .local_node import LocalNode, local_node
+from .local_node import LocalNode, local_node, until
 
 
 async def take(feed: AsyncIterator[Any], count: int) -> list[Any]:
