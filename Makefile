@@ -65,10 +65,9 @@ molecule: $(VENV)/.installed ## test one role on hosts of its own: make molecule
 
 .PHONY: lock
 lock: $(VENV)/.installed ## pin what pyproject.toml asks for, with hashes
-	@command -v uv >/dev/null || pip install --quiet uv
-	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --generate-hashes \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --native-tls --generate-hashes \
 	    --output-file requirements.txt pyproject.toml
-	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --generate-hashes --extra dev \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --native-tls --generate-hashes --extra dev \
 	    --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
 
 # Remade when the pins or the package's own metadata change.

@@ -298,6 +298,7 @@ def probe(url: str, timeout: float) -> None:
 
     Signs a token for itself with JWT_KEY_FILE, as the node has it in its environment.
     """
+    logs.configure_client()
     report = _run(partial(_probe, url, sign_token(_key(), PROBE_USER, time.time(), 60), timeout))
     click.echo(json.dumps(report))
     sys.exit(0 if report["ok"] else 1)

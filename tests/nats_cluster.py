@@ -66,7 +66,7 @@ class NatsServer:
                 [_binary(), "-c", str(self._config)],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def kill(self) -> None:
@@ -203,5 +203,6 @@ def _free_ports(count: int) -> list[int]:
     raise OSError("no free ports")
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """To run in a child process before its program: the kernel kills it when its parent dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 ROLES = Path(__file__).resolve().parents[1] / "roles"
 BEGIN, END = "<!-- variables -->", "<!-- end of variables -->"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Talk:
     shown: dict[str, list[MessageEvent]] = field(default_factory=dict)
     nodes: dict[str, list[str]] = field(default_factory=dict)
     longest_silence_s: float = 0.0
+    enough: bool = False
+    finished: trio.Event = field(default_factory=trio.Event)
 
     async def caught_up(self, timeout_s: float = 60) -> None:
         """Wait until every tail has been shown the last acknowledged message."""
@@ -56,31 +59,30 @@ async def join(client: ChatClient, room: str, limit: int = 0) -> RoomFeed:
 
 @asynccontextmanager
 async def talk(lab: Lab, room: str, pause_s: float = 0.06) -> AsyncIterator[Talk]:
-    """One sender and a tail on each node, until the block ends."""
-    going = Talk(room)
-    quiet = trio.CancelScope()
+    """One sender and a tail on each node, until the block ends. The room's name gets an ending of its own."""
+    going = Talk(f"{room}.{secrets.token_hex(4)}")
     async with trio.open_nursery() as nursery:
         for number, url in enumerate(lab.urls, 1):
             await nursery.start(_tail, lab, going, f"tail{number}", [url, *[u for u in lab.urls if u != url]])
-        nursery.start_soon(_send, lab, going, pause_s, quiet)
+        nursery.start_soon(_send, lab, going, pause_s)
         yield going
-        quiet.cancel()
+        going.enough = True
+        with trio.fail_after(60):
+            await going.finished.wait()
         await going.caught_up()
         nursery.cancel_scope.cancel()
 
 
-async def _send(lab: Lab, going: Talk, pause_s: float, quiet: trio.CancelScope) -> None:
+async def _send(lab: Lab, going: Talk, pause_s: float) -> None:
     async with open_client(lab.urls, token=lab.token("sender"), ping_s=2) as client:
         await join(client, going.room)
-        number = 0
-        with quiet:
-            while True:
-                number += 1
-                began = trio.current_time()
-                with trio.CancelScope(shield=True):
-                    going.acknowledged[f"m{number}"] = await client.send(going.room, f"m{number}")
-                going.longest_silence_s = max(going.longest_silence_s, trio.current_time() - began)
-                await trio.sleep(pause_s)
+        while not going.enough:
+            body = f"m{len(going.acknowledged) + 1}"
+            began = trio.current_time()
+            going.acknowledged[body] = await client.send(going.room, body)
+            going.longest_silence_s = max(going.longest_silence_s, trio.current_time() - began)
+            await trio.sleep(pause_s)
+    going.finished.set()
 
 
 async def _tail(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import trio
 
@@ -26,28 +28,45 @@ def test_services_are_complete_and_in_place(lab: Lab) -> None:
         assert {f"{STACK}_node{number}", f"{STACK}_nats{number}"} == set(running)
 
 
-def test_a_thousand_messages_arrive_in_order_on_another_node(lab: Lab) -> None:
+def test_a_thousand_messages_arrive_in_order_on_another_node(lab: Lab, tmp_path: Path) -> None:
     room, count = "scenario.thousand", 1000
-    tail = subprocess.Popen(
-        [sys.executable, "-m", "node", "tail", "--url", lab.url("node3"), "--room", room, "--create",
-         "--limit", "0", "--count", str(count), "--json"],
-        env={"CHAT_TOKEN": lab.token("reader"), "PATH": ""},
-        stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
-        _wait_for_member(lab, room, "reader")
-        lines = "".join(f"message {number}\n" for number in range(1, count + 1))
-        sent = subprocess.run(
-            [sys.executable, "-m", "node", "send", "--url", lab.url("node1"), "--room", room],
-            env={"CHAT_TOKEN": lab.token("writer"), "PATH": ""},
-            input=lines, capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
-        assert sent.returncode == 0, sent.stderr
-        shown, _ = tail.communicate(timeout=30)
-    finally:
-        tail.kill()
-    bodies = [line.split('"body":"')[1].split('"')[0] for line in shown.splitlines() if '"op":"msg"' in line]
+    node = [sys.executable, "-m", "node"]
+    with (tmp_path / "shown").open("w+") as shown:
+        tail = subprocess.Popen(
+            [
+                *node,
+                "tail",
+                "--url",
+                lab.url("node3"),
+                "--room",
+                room,
+                "--create",
+                "--limit",
+                "0",
+                "--json",
+                f"--count={count}",
+            ],
+            env={"CHAT_TOKEN": lab.token("reader"), "PATH": ""},
+            stdout=shown,
+        )
+        try:
+            _wait_for_member(lab, room, "reader")
+            sent = subprocess.run(
+                [*node, "send", "--url", lab.url("node1"), "--room", room],
+                env={"CHAT_TOKEN": lab.token("writer"), "PATH": ""},
+                input="".join(f"message {number}\n" for number in range(1, count + 1)),
+                capture_output=True,
+                text=True,
+                timeout=180,
+                check=False,
+            )
+            assert sent.returncode == 0, sent.stderr
+            tail.wait(timeout=30)
+        finally:
+            tail.kill()
+        shown.seek(0)
+        events = [json.loads(line) for line in shown]
+    bodies = [event["body"] for event in events if event["op"] == "msg"]
     assert bodies == [f"message {number}" for number in range(1, count + 1)]
 
 

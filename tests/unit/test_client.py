@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import trio
 
-from node.client import ChatClient, ClientClosed, Gap, _next_urls, open_client
+from node.client import ChatClient, ClientClosed, Gap, RoomFeed, _next_urls, open_client
 from node.errors import CloseCode, ErrorCode, RequestError
-from node.protocol.messages import MessageEvent, Since
+from node.protocol.messages import Joined, MemberEvent, MessageEvent, Since
 
 from .fakes import MemoryLog
-from .local_node import LocalNode, local_node
+from .local_node import LocalNode, local_node, until
 
 
 async def take(feed: AsyncIterator[Any], count: int) -> list[Any]:
@@ -131,6 +131,18 @@ async def test_it_finds_the_one_node_that_is_up(tmp_path: Path, alive: int) -> N
         urls.insert(alive, node.url)
         async with open_client(urls, user="ana") as ana:
             await make_room(ana, 1)
+
+
+async def test_a_feed_takes_each_event_once() -> None:
+    feed = RoomFeed("a", limit=0, since=None)
+    feed.joined(Joined("a", "e1", first=1, head=5))
+    for seq in (5, 6, 6, 7, 5, 7, 8):
+        await feed.deliver(MemberEvent("a", seq, "bo", "join", 0))
+    assert [event.seq for event in await take(aiter(feed), 3)] == [6, 7, 8]
+    assert feed.request(1).since == Since("e1", 8)
+    feed.joined(Joined("a", "e2", first=1, head=2, recovered=False, reason="epoch_changed"))
+    assert await take(aiter(feed), 1) == [Gap("a", "epoch_changed")]
+    assert feed.request(1).since == Since("e2", 2)
 
 
 def test_every_address_has_its_turn() -> None:

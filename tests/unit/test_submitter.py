@@ -30,6 +30,7 @@ class Harness:
         self.state = State(lambda *_: None)
         self.outcomes: dict[int, Outcome] = {}
         self.told_at: dict[int, float] = {}
+        self.applying = True
 
     def send(self, number: int, body: str = "x") -> None:
         def tell(outcome: Outcome) -> None:
@@ -54,6 +55,8 @@ class Harness:
 
     async def follow(self) -> None:
         async for entries in self.log.tail(0):
+            while not self.applying:
+                await trio.sleep(0.1)
             applied = [apply_entry(self.state, entry.position, entry.data) for entry in entries]
             self.submitter.resolve([batch for batch in applied if batch is not None])
 
@@ -173,7 +176,12 @@ async def test_full_after_doubt_is_still_doubt(autojump_clock: trio.testing.Mock
     async with running() as harness:
         harness.log.after_commit.append(raising(LOST))
         harness.log.trouble += [waiting(0), *[raising(LogFull("disk"))] * 3]
+        harness.applying = False
         harness.send(0)
+        await trio.sleep(1)
+        assert len(harness.log.calls) > 2
+        assert harness.codes() == []
+        harness.applying = True
         await harness.submitter.drained()
         assert harness.codes() == [None]
         assert harness.said() == ["c0"]

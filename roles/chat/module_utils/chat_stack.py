@@ -19,6 +19,7 @@ STACK_LABEL = "chat.stack"
 RELEASE_LABEL = "chat.release"
 RELEASE_VARIABLE = "CHAT_RELEASE"
 CRASHES_TO_GIVE_UP = 3
+UNORDERED = {"Configs", "Env", "Mounts", "Secrets"}
 
 Json = dict[str, Any]
 
@@ -90,9 +91,15 @@ def slice_of(stack: Json, names: list[str]) -> Json:
 
 
 def spec_hash(service: Json) -> str:
-    """A hash of a live service's specification, without the counter of forced restarts: these change nothing."""
+    """A hash of a live service's specification that a mere restart does not change.
+
+    `docker service update --force` counts up ForceUpdate, and puts the mounts into another order.
+    """
     spec = copy.deepcopy(service["Spec"])
     spec["TaskTemplate"].pop("ForceUpdate", None)
+    container = spec["TaskTemplate"]["ContainerSpec"]
+    for key in UNORDERED & container.keys():
+        container[key] = sorted(container[key], key=digest)
     return digest(spec)
 
 
@@ -213,9 +220,16 @@ class Docker:
         return {item["Spec"]["Name"].removeprefix(f"{self.stack_name}_"): item for item in self.inspect("service", ids)}
 
     def tasks(self, service: str) -> list[Json]:
-        ids = self("service", "ps", "--quiet", "--no-trunc", f"{self.stack_name}_{service}").split()
-        found: list[Json] = json.loads(self("inspect", "--type", "task", *ids)) if ids else []
-        return found
+        while True:
+            ids = self("service", "ps", "--quiet", "--no-trunc", f"{self.stack_name}_{service}").split()
+            try:
+                found: list[Json] = json.loads(self("inspect", "--type", "task", *ids)) if ids else []
+            except RuntimeError as error:
+                # Swarm has forgotten an old task since it was listed.
+                if "No such task" in str(error):
+                    continue
+                raise
+            return found
 
     def labelled(self, kind: str) -> list[Json]:
         """The secrets or configs made for this stack."""
