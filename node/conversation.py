@@ -7,7 +7,6 @@ their answers arrive with the outcome.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +15,7 @@ import structlog
 import trio
 
 from node.accounts import Passwords
-from node.auth import Authenticator, Identity, refuse_credentials
+from node.auth import ADMIN_ROLE, Authenticator, Identity, refuse_credentials
 from node.config import Settings
 from node.errors import CloseCode, CloseConnection, ErrorCode, RequestError
 from node.hub import Hub
@@ -28,6 +27,7 @@ from node.protocol.pushes import NoticePush, encode
 from node.protocol.session import Command, Session, limits_of
 from node.replica import Replica
 from node.room import Room
+from node.state.model import Account
 from node.state.outcome import Accepted, Outcome, Rejected
 from node.state.reader import Reader, RoomView
 from node.state.records import AnyRecord
@@ -80,10 +80,13 @@ class Conversation:
         """The user's name; empty before hello."""
         return self.identity.user if self.identity else ""
 
+    @property
+    def _admin(self) -> bool:
+        return self.identity is not None and ADMIN_ROLE in self.identity.roles
+
     def leave(self) -> None:
         """The client is gone."""
         if self.identity is not None:
-            self._node.presence.gone(self.user, self._outbox)
             self._node.hub.exit(self.user, self._outbox)
 
     async def take(self, text: str) -> None:
@@ -154,23 +157,22 @@ class Conversation:
 
     async def _identify(self, request: requests.Hello) -> Identity:
         try:
-            if request.user is not None and request.password is not None:
-                return await self._from_account(request.user, request.password)
-            return await self._node.authenticator.identify(
-                token=request.token, user=request.user, now=time.time()
-            )
+            if request.token is None and request.user is not None and "accounts" in self._node.settings.auth_mode:
+                account = await self._node.replica.read(lambda reader: reader.account(request.user or ""))
+                if account is not None or request.password is not None:
+                    return await self._from_account(account, request.password or "")
+            return self._node.authenticator.identify(token=request.token, user=request.user, now=time.time())
         except RequestError as error:
             raise refuse_credentials(error) from None
 
-    async def _from_account(self, name: str, password: str) -> Identity:
-        if "accounts" not in self._node.settings.auth_mode:
-            raise RequestError(ErrorCode.UNAUTHORIZED, "this node knows no accounts")
-        account = await self._node.replica.read(lambda reader: reader.account(name))
-        if not await self._node.passwords.match(account.password_hash if account else None, password):
+    async def _from_account(self, account: Account | None, password: str) -> Identity:
+        """The owner of an account. A name that has one is nobody else's: guests may not take it."""
+        fits = await self._node.passwords.match(account.password_hash if account else None, password)
+        if account is None or not fits:
             raise RequestError(ErrorCode.UNAUTHORIZED, "no such user, or another password")
-        if account is None or account.disabled:
+        if account.disabled:
             raise CloseConnection(CloseCode.BANNED, "this account is disabled")
-        return Identity(name, frozenset(account.roles))
+        return Identity(account.name, frozenset(account.roles))
 
     # --- what goes into the log ---
 
@@ -180,9 +182,7 @@ class Conversation:
             self._node.metrics.messages_in_total.inc()
         self._node.submitter.submit(record, partial(self._committed, request, record, trio.current_time()))
 
-    def _committed(
-        self, request: requests.AnyRequest, record: AnyRecord, asked_at: float, outcome: Outcome
-    ) -> None:
+    def _committed(self, request: requests.AnyRequest, record: AnyRecord, asked_at: float, outcome: Outcome) -> None:
         """The outcome of a record: runs inside the replica's loop, so it only queues the answer."""
         self._node.metrics.commit_seconds.observe(trio.current_time() - asked_at)
         if isinstance(outcome, Rejected):
@@ -213,7 +213,7 @@ class Conversation:
             node.hub.unsubscribe(outbox, room)
             raise
         self._follow(request, room, view)
-        node.presence.here(self.user, outbox, room)
+        node.presence.joined(self.user, outbox, room)
 
     def _follow(self, request: requests.Join, room: Room, view: RoomView) -> None:
         joined = answers.Joined(room.id, self._node.epoch, first=view.first, head=view.head)
@@ -259,7 +259,7 @@ class Conversation:
                 row.private,
                 row.dm,
                 row.role,
-                unread=row.head - row.read if row.read is not None else None,
+                row.unread,
             )
             for row in rows[: request.limit]
         ]
@@ -267,12 +267,11 @@ class Conversation:
 
     async def _members(self, request: requests.Members) -> None:
         view = await self._member_view(request.room)
-        rows = await self._node.replica.read(
-            lambda reader: reader.members(view.no, request.after, request.limit + 1)
-        )
-        online = self._node.presence.online(request.room)
+        rows = await self._node.replica.read(lambda reader: reader.members(view.no, request.after, request.limit + 1))
         members = [
-            answers.MemberInfo(row.user, row.role, row.user in online, row.muted_until)
+            answers.MemberInfo(
+                row.user, row.role, self._node.presence.is_online(request.room, row.user), row.muted_until
+            )
             for row in rows[: request.limit]
         ]
         self._answer(request.id, answers.MemberList(members, more=len(rows) > request.limit))
@@ -302,7 +301,7 @@ class Conversation:
     async def _view(self, room_id: str) -> RoomView:
         """The room, if the user may know of it."""
         view = await self._node.replica.read(lambda reader: reader.room(room_id, self.user))
-        if view is None or (view.private and view.role is None):
+        if view is None or (view.private and not view.known and not self._admin):
             raise RequestError(ErrorCode.NO_ROOM, f"there is no room {room_id}")
         return view
 

@@ -1,7 +1,7 @@
 """Who is online and who is typing, over all nodes. Told on the bus, never logged: what is lost is soon told again.
 
 A user is online in a room while some connection of theirs, on any node, receives it. Each node tells the others what
-changes, and a newcomer everything; what a lost node had told is forgotten with it.
+changes, and everything when it is asked, as it is when nodes find each other; what a lost node had told is forgotten.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Word(Struct, omit_defaults=True):
         came, went: who is online on this node now, and no longer.
         typing: who is typing.
         afresh: forget what this node told before.
+        ask: tell everything in turn.
     """
 
     node: str
@@ -42,6 +43,7 @@ class Word(Struct, omit_defaults=True):
     went: list[Pair] = []
     typing: list[Pair] = []
     afresh: bool = False
+    ask: bool = False
 
 
 _decode = msgspec.json.Decoder(Word).decode
@@ -62,6 +64,7 @@ class Presence:
         self._bus = bus
         self._here: dict[Pair, set[Outbox]] = {}
         self._elsewhere: dict[str, set[Pair]] = {}
+        self._alive: set[str] = set()
         hub.on_part = self._parted
 
     def joined(self, user: str, outbox: Outbox, room: Room) -> None:
@@ -74,33 +77,31 @@ class Presence:
         if not known:
             self._show(pair, online=True)
 
-    def online(self, room_id: str) -> set[str]:
-        """The users who are online in a room."""
-        everywhere = [self._here.keys(), *self._elsewhere.values()]
-        return {user for pairs in everywhere for room, user in pairs if room == room_id}
+    def is_online(self, room_id: str, user: str) -> bool:
+        """Whether a user is online in a room."""
+        return self._online((room_id, user))
 
     def typing(self, user: str, room_id: str) -> None:
         """A user of this node is typing."""
         self._tell(Word(self._node_id, typing=[(room_id, user)]))
         self._show_typing(room_id, user)
 
-    def introduce(self) -> None:
-        """Tell a newcomer everything."""
-        pairs = list(self._here)
-        for start in range(0, len(pairs) or 1, _PAIRS_AT_ONCE):
-            self._tell(Word(self._node_id, came=pairs[start : start + _PAIRS_AT_ONCE], afresh=start == 0))
-
-    def forget(self, alive: Iterable[str]) -> None:
-        """Forget what nodes told that are no longer among the living."""
-        for node in set(self._elsewhere) - set(alive):
+    def peers_changed(self, alive: Iterable[str]) -> None:
+        """Take in which other nodes are there now: forget what the lost ones told, ask the found ones."""
+        before, self._alive = self._alive, set(alive)
+        for node in set(self._elsewhere) - self._alive:
             for pair in self._elsewhere.pop(node):
                 self._show_change(pair, was=True)
+        if self._alive - before:
+            self._introduce(ask=True)
 
     async def listen(self) -> None:
         """Take in what the others tell, for ever."""
         if self._bus is None:
             return
-        async for _, data in self._bus.subscribe(SUBJECT):
+        words = self._bus.subscribe(SUBJECT)
+        self._introduce(ask=True)
+        async for _, data in words:
             try:
                 word = _decode(data)
             except (msgspec.DecodeError, UnicodeError):
@@ -109,9 +110,16 @@ class Presence:
             if word.node != self._node_id:
                 self._heard(word)
 
+    def _introduce(self, *, ask: bool = False) -> None:
+        """Tell everything, a part at a time."""
+        pairs = list(self._here)
+        for start in range(0, len(pairs) or 1, _PAIRS_AT_ONCE):
+            first = start == 0
+            self._tell(Word(self._node_id, pairs[start : start + _PAIRS_AT_ONCE], afresh=first, ask=ask and first))
+
     def _heard(self, word: Word) -> None:
         theirs = self._elsewhere.setdefault(word.node, set())
-        went = {pair for pair in theirs if pair not in set(word.came)} if word.afresh else set(word.went)
+        went = theirs - set(word.came) if word.afresh else set(word.went)
         was = {pair: self._online(pair) for pair in [*word.came, *went]}
         theirs -= went
         theirs.update(word.came)
@@ -119,6 +127,8 @@ class Presence:
             self._show_change(pair, was=before)
         for room_id, user in word.typing:
             self._show_typing(room_id, user)
+        if word.ask:
+            self._introduce()
 
     def _parted(self, user: str, outbox: Outbox, room: Room) -> None:
         pair = (room.id, user)

@@ -33,10 +33,15 @@ class RoomView:
         """Whether the user belongs to the room."""
         return self.role in RANKS
 
+    @property
+    def known(self) -> bool:
+        """Whether the user belongs to the room or was invited: who may know of it when it is private."""
+        return self.member or self.role == INVITED
+
 
 @dataclass(frozen=True, slots=True)
 class RoomRow:
-    """A room in a listing. ``role`` and ``read`` are the user's, or None."""
+    """A room in a listing. ``role`` is the user's, or None; ``unread`` is there for members."""
 
     id: str
     title: str
@@ -45,7 +50,7 @@ class RoomRow:
     private: bool
     dm: bool
     role: str | None
-    read: int | None
+    unread: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +85,15 @@ class Reader:
         of_user = f"(SELECT room, role, read FROM standing WHERE user = ? AND {_KNOWS})"  # noqa: S608 - constants
         visible = "role IS NOT NULL" if mine else "(NOT private OR role IS NOT NULL)"
         rows = self._db.execute(
-            "SELECT id, title, size, head, private, dm, role, read FROM room"  # noqa: S608 - built from constants
+            "SELECT id, title, size, head, private, dm, role,"  # noqa: S608 - built from constants
+            f" CASE WHEN {_BELONGS} THEN head - max(read, first - 1) END FROM room"
             f" {'' if mine else 'LEFT'} JOIN {of_user} ON room = no"
             f" WHERE id >= ? AND id > ? AND id < ? AND NOT deleted AND {visible} ORDER BY id LIMIT ?",
             (user, prefix, after, prefix + "\U0010ffff", limit),
         )
         return [
-            RoomRow(room_id, title, size, head, bool(private), bool(dm), role, read)
-            for room_id, title, size, head, private, dm, role, read in rows
+            RoomRow(room_id, title, size, head, bool(private), bool(dm), role, unread)
+            for room_id, title, size, head, private, dm, role, unread in rows
         ]
 
     def members(self, room_no: int, after: str, limit: int) -> list[MemberRow]:
@@ -167,8 +173,11 @@ class Reader:
 
 
 def _query(words: str) -> str:
-    """Words of a person as a query of FTS5: each word quoted, so that none of them is an operator."""
-    return " ".join('"' + word.replace('"', '""') + '"' for word in words.split())
+    """Words of a person as a query of FTS5: each word quoted, so that none of them is an operator.
+
+    Never empty, which would be an error there: without a word it matches nothing.
+    """
+    return " ".join('"' + word.replace('"', '""') + '"' for word in words.replace("\0", " ").split()) or '""'
 
 
 def _within(max_bytes: int, cursor: sqlite3.Cursor) -> list[bytes]:

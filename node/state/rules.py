@@ -17,8 +17,6 @@ from node.state.model import INVITED, Event, Room, State
 from node.state.outcome import Accepted, Outcome, Refusal, Rejected
 from node.state.records import AnyRecord, Batch, DamagedEntry, RoomRecord, decode_batch
 
-__all__ = ["Accepted", "AppliedBatch", "Outcome", "Rejected", "apply_entry", "apply_record"]
-
 Rule = Callable[..., Accepted]
 
 _ROOM_RULES: dict[type[RoomRecord], Rule] = {**room_rules.RULES, **message_rules.RULES}

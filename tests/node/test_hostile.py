@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from node.client import open_client
-from node.protocol.messages import MemberEvent, MessageEvent
+from node.protocol.pushes import MemberEvent, MessageEvent
 
 from .hostile import ATTACKS, say, websocket
 from .process import NodeProcess, until

@@ -8,10 +8,10 @@ from typing import get_args
 
 import msgspec
 import pytest
+from node.protocol.messages import AnyRequest, Drain, MemberEvent, MessageEvent, RoomEvent
 
 from node.errors import CloseCode, ErrorCode, RequestError
 from node.protocol import messages
-from node.protocol.messages import AnyRequest, Drain, MemberEvent, MessageEvent, RoomEvent
 from tests.documents import ROOT
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text()

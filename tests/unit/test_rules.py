@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from node.errors import ErrorCode
-from node.state.model import MAX_PRODUCERS, State
+from node.state.model import MAX_PRODUCERS, Standing, State
+from node.state.outcome import Accepted, Outcome, Rejected
 from node.state.records import (
     BATCH_VERSION,
     AnyRecord,
@@ -22,14 +23,15 @@ from node.state.records import (
     decode_batch,
     encode_batch,
 )
-from node.state.rules import Accepted, Outcome, Rejected, apply_entry, apply_record
+from node.state.rules import apply_entry, apply_record
 
+from .fakes import NoDisk
 from .history import entry, logs
 
 
 def state_after(*records: AnyRecord) -> State:
     """All changes are kept in memory here, so nothing is looked up on disk."""
-    state = State(lambda *_: None)
+    state = State(NoDisk())
     for record in records:
         apply_record(state, record)
     return state
@@ -51,10 +53,13 @@ def test_a_room_is_made_once_and_its_maker_is_in_it() -> None:
     state = state_after()
     assert apply_record(state, ROOM) == Accepted(1, 100)
     assert code(apply_record(state, CreateRoom("bo", 101, "a"))) is ErrorCode.ROOM_EXISTS
-    assert state.rooms["a"].members == {"ana": "owner"}
+    assert state.rooms["a"].standings == {"ana": Standing("owner")}
     assert events(state) == [
-        {"op": "room", "room": "a", "seq": 1, "change": "created", "title": "Title", "by": "ana", "ts": 100}
-    ]
+        {
+            "op": "room", "room": "a", "seq": 1, "change": "created",
+            "title": "Title", "private": False, "by": "ana", "ts": 100,
+        }
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -164,7 +169,7 @@ def test_the_longest_silent_producers_are_forgotten() -> None:
 
 @given(logs())
 def test_rooms_stay_dense_and_consistent(log: list[tuple[int, bytes]]) -> None:
-    state = State(lambda *_: None)
+    state = State(NoDisk())
     for position, data in log:
         apply_entry(state, position, data)
     for room in state.rooms.values():
@@ -179,7 +184,7 @@ def test_rooms_stay_dense_and_consistent(log: list[tuple[int, bytes]]) -> None:
 def test_the_same_log_has_the_same_digest(log: list[tuple[int, bytes]]) -> None:
     digests = []
     for _ in range(2):
-        state = State(lambda *_: None)
+        state = State(NoDisk())
         for position, data in log:
             apply_entry(state, position, data)
         digests.append(state.digest)
