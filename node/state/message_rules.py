@@ -33,19 +33,15 @@ def _send(state: State, room: Room, record: SendMessage) -> Accepted:
             raise Refusal(ErrorCode.CID_CONFLICT, f"cid {record.cid} was used for another message")
         return Accepted(first.seq, first.ts, dup=True)
     _require_voice(room, record)
-    thread = None
-    if record.reply_to is not None:
-        parent = _message(state, room, record.reply_to)
-        thread = parent.thread or parent.seq
+    root = _thread_of(state, room, record.reply_to)
     seq, ts = state.next_event(room, record.ts)
     message = MessageEvent(room.id, seq, record.cid, record.user, ts, record.body)
-    message.reply_to, message.thread = record.reply_to, thread
+    message.reply_to, message.thread = record.reply_to, root.seq if root is not None else None
     message.mentions = _mentions(room, record.body)
     state.emit(room, message)
     state.add_message(room, message)
     state.changes.sent[room.no, record.user, record.cid] = Sent(seq, ts, fingerprint)
-    if thread is not None:
-        root = _message(state, room, thread)
+    if root is not None:
         state.replace_message(room, msgspec.structs.replace(root, replies=root.replies + 1))
     return Accepted(seq, ts)
 
@@ -67,9 +63,8 @@ def _edit(state: State, room: Room, record: EditMessage) -> Accepted:
 
 def _delete(state: State, room: Room, record: DeleteMessage) -> Accepted:
     message = _message(state, room, record.seq)
-    if message.from_ == record.user:
-        require_member(room, record)
-    elif rank(room, record) < RANKS[MODERATOR]:
+    own = message.from_ == record.user and room.rank(record.user) > 0
+    if not own and rank(room, record) < RANKS[MODERATOR]:
         raise Refusal(ErrorCode.FORBIDDEN, "only its author or a moderator deletes a message")
     seq, ts = state.next_event(room, record.ts)
     gone = msgspec.structs.replace(message, body="", mentions=[], reactions={}, deleted=True)
@@ -100,6 +95,14 @@ def _message(state: State, room: Room, seq: int) -> MessageEvent:
     if message is None or message.deleted:
         raise Refusal(ErrorCode.NO_MESSAGE, f"there is no message {seq} in {room.id}")
     return message
+
+
+def _thread_of(state: State, room: Room, reply_to: int | None) -> MessageEvent | None:
+    """The first message of the thread that an answer belongs to. A thread goes on without it, if it is deleted."""
+    if reply_to is None:
+        return None
+    parent = _message(state, room, reply_to)
+    return parent if parent.thread is None else state.message(room, parent.thread)
 
 
 def _require_voice(room: Room, record: RoomRecord) -> None:
