@@ -58,8 +58,8 @@ class RoomFeed:
         """Take an event, unless it has been seen."""
         if event.seq <= self.seq:
             return
-        self.seq = event.seq
         await self._put.send(event)
+        self.seq = event.seq  # not before: what is cancelled while it is put must be asked for again
 
     def close(self) -> None:
         """End the iteration."""

@@ -148,6 +148,17 @@ async def test_a_feed_takes_each_event_once() -> None:
     assert feed.request(1).since == Since("e2", 2)
 
 
+async def test_an_event_that_arrives_as_the_connection_ends_is_asked_for_again() -> None:
+    feed = RoomFeed("a", limit=0, since=Since("e1", 5))
+    event = MemberEvent("a", 6, "bo", "join", 0)
+    with trio.CancelScope() as connection:
+        connection.cancel()
+        await feed.deliver(event)
+    assert feed.request(1).since == Since("e1", 5)
+    await feed.deliver(event)
+    assert await take(aiter(feed), 1) == [event]
+
+
 def test_every_address_has_its_turn() -> None:
     known = ["a", "b", "c"]
     tried, urls = [], known
