@@ -127,7 +127,7 @@ async def test_memory_comes_back(node: NodeProcess) -> None:
     await wait_for_footprint(node, before)
     await all_attacks()
     warm = node.process.memory_info().rss
-    for _ in range(3):
+    for _ in range(2):
         await all_attacks()
     await wait_for_footprint(node, before)
     assert node.process.memory_info().rss - warm < MAX_GROWTH_BYTES
