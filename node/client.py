@@ -116,11 +116,10 @@ class RoomFeed:
         self.epoch = joined.epoch
 
     async def deliver(self, event: RoomEvents) -> None:
-        """Take an event, unless it has been seen."""
-        if event.seq <= self.seq:
-            return
-        self.seq = event.seq
-        await self._put.send(event)
+        """Take an event, unless it has been seen. When cancelled, it has not been, and comes again after a join."""
+        if event.seq > self.seq:
+            await self._put.send(event)
+            self.seq = event.seq
 
     def close(self) -> None:
         """End the iteration."""

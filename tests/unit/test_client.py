@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from node.client import ChatClient, ClientClosed, Gap, RoomFeed, _next_urls, open_client
 from node.errors import CloseCode, ErrorCode, RequestError
@@ -143,6 +144,17 @@ async def test_a_feed_takes_each_event_once() -> None:
     feed.joined(Joined("a", "e2", first=1, head=2, recovered=False, reason="epoch_changed"))
     assert await take(aiter(feed), 1) == [Gap("a", "epoch_changed")]
     assert feed.request(1).since == Since("e2", 2)
+
+
+async def test_an_event_that_a_lost_connection_interrupts_is_not_seen(autojump_clock: trio.testing.MockClock) -> None:
+    feed = RoomFeed("a", limit=0, since=Since("e", 5))
+    event = MemberEvent("a", 6, "bo", "join", 0)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await feed.deliver(event)
+    assert feed.request(1).since == Since("e", 5)
+    await feed.deliver(event)
+    assert await take(aiter(feed), 1) == [event]
 
 
 def test_every_address_has_its_turn() -> None:
