@@ -203,10 +203,15 @@ ATTACKS |= {
 @attack
 async def ping_flood(port: int) -> None:
     async with websocket(port) as stream, trio.open_nursery() as nursery:
-        nursery.start_soon(ended, stream)
+        nursery.start_soon(_read_on, stream)
         for _ in range(100):
             await stream.send_all(frame(PING, b"x" * 100) * 100)
         nursery.cancel_scope.cancel()
+
+
+async def _read_on(stream: trio.SocketStream) -> None:
+    async for _ in stream:
+        pass
 
 
 @attack
@@ -306,9 +311,9 @@ async def two_hundred_that_stay_silent(port: int) -> None:
 @attack
 async def many_connections_of_one_user(port: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        streams = [await stack.enter_async_context(websocket(port, user="mallory")) for _ in range(10)]
+        streams = [await stack.enter_async_context(websocket(port, user="many")) for _ in range(10)]
         eleventh = await stack.enter_async_context(websocket(port, hello=False))
-        await eleventh.send_all(HELLO)
+        await eleventh.send_all(say(id=1, op="hello", v=[1], user="many"))
         assert close_code(await ended(eleventh)) == 4504
         assert len(streams) == 10
 
