@@ -204,14 +204,16 @@ ATTACKS |= {
 async def ping_flood(port: int) -> None:
     async with websocket(port) as stream, trio.open_nursery() as nursery:
         nursery.start_soon(_read_on, stream)
-        for _ in range(100):
-            await stream.send_all(frame(PING, b"x" * 100) * 100)
+        with contextlib.suppress(trio.BrokenResourceError):
+            for _ in range(100):
+                await stream.send_all(frame(PING, b"x" * 100) * 100)
         nursery.cancel_scope.cancel()
 
 
 async def _read_on(stream: trio.SocketStream) -> None:
-    async for _ in stream:
-        pass
+    with contextlib.suppress(trio.BrokenResourceError):
+        async for _ in stream:
+            pass
 
 
 @attack
