@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-PATIENCE_S = 6.0
+PATIENCE_S = 10.0
 """How long a peer waits for the node to end it. The nodes under test are set to less."""
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
