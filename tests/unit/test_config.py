@@ -139,3 +139,7 @@ def test_env_names() -> None:
     names = [env_name(setting) for setting in fields(Settings)]
     assert len(set(names)) == len(names)
     assert {"NODE_ID", "DATA_DIR", "JWT_KEY", "CHAT_RELEASE", "DRAIN_TIMEOUT"} <= set(names)
+
+
+def test_an_empty_variable_is_no_setting() -> None:
+    assert load({"PUBLIC_URL": "", "LOG_LEVEL": ""}) == load({})
