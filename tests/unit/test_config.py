@@ -59,7 +59,6 @@ def test_every_setting_can_be_given_in_the_environment() -> None:
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
-        ("NODE_ID", ""),
         ("NODE_ID", "two words"),
         ("NODE_ID", "x" * 65),
         ("WEBSOCKET_PORT", "-1"),
