@@ -55,11 +55,10 @@ class RoomFeed:
         self.epoch = joined.epoch
 
     async def deliver(self, event: RoomEvents) -> None:
-        """Take an event, unless it has been seen."""
-        if event.seq <= self.seq:
-            return
-        await self._put.send(event)
-        self.seq = event.seq  # not before: what is cancelled while it is put must be asked for again
+        """Take an event, unless it has been seen. When cancelled, it has not been, and comes again after a join."""
+        if event.seq > self.seq:
+            await self._put.send(event)
+            self.seq = event.seq
 
     def close(self) -> None:
         """End the iteration."""

@@ -212,7 +212,7 @@ def _find(
         return f"--{name.replace('_', '-')}", flag
     if f"{variable}_FILE" in environment:
         return f"{variable}_FILE", _read_value(f"{variable}_FILE", environment, faults)
-    if variable in environment:
+    if environment.get(variable):  # an empty variable is one that a Compose file left open
         return variable, environment[variable]
     if name in toml:
         value = toml[name]

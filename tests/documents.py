@@ -7,7 +7,9 @@ made of), ``sh test=syntax`` (a playbook for an inventory that only the reader h
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,21 @@ def blocks(document: Path) -> list[Block]:
 def script(document: Path, place: str) -> str:
     """All blocks of a document for one place, as one script: what one sets, the next one sees."""
     return "".join(block.as_shell for block in blocks(document) if block.place == place)
+
+
+def run(document: Path, place: str, timeout_s: float, **environment: str) -> None:
+    """Run a document's blocks for one place in the checkout, as they are written; fails with what they printed."""
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script(document, place)],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 def with_place(place: str) -> list[Path]:

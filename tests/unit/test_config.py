@@ -59,7 +59,6 @@ def test_every_setting_can_be_given_in_the_environment() -> None:
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
-        ("NODE_ID", ""),
         ("NODE_ID", "two words"),
         ("NODE_ID", "x" * 65),
         ("WEBSOCKET_PORT", "-1"),
@@ -139,3 +138,7 @@ def test_env_names() -> None:
     names = [env_name(setting) for setting in fields(Settings)]
     assert len(set(names)) == len(names)
     assert {"NODE_ID", "DATA_DIR", "JWT_KEY", "CHAT_RELEASE", "DRAIN_TIMEOUT"} <= set(names)
+
+
+def test_an_empty_variable_is_no_setting() -> None:
+    assert load({"PUBLIC_URL": "", "LOG_LEVEL": ""}) == load({})
