@@ -11,9 +11,12 @@ import pytest
 from node.auth import Identity
 from node.config import Settings
 from node.errors import CloseCode, CloseConnection, ErrorCode
-from node.protocol.requests import Hello, History, Join, Ping, RefusedRequest, Rooms
+from node.protocol.requests import Hello, History, Join, Ping, RefusedRequest, Rooms, decode_request
 from node.protocol.session import Session, limits_of
-from node.state.records import CreateRoom, JoinRoom, LeaveRoom, SendMessage
+from node.protocol.translate import dm_room_id
+from node.state.records import CreateRoom, JoinRoom, LeaveRoom, PutNotice, SendMessage
+
+from .test_wire import REQUESTS
 
 UNIX = 1_700_000_000.5
 TS = 1_700_000_000_500
@@ -80,6 +83,33 @@ def test_each_request_becomes_its_command_with_user_and_time() -> None:
         command = talk.say(**request)
         assert isinstance(command.request, History | Rooms | Ping)
         assert command.record is None
+
+
+def test_what_changes_something_has_a_record_and_a_question_has_none() -> None:
+    talk = Talk()
+    questions = {"hello", "ping", "whoami", "rooms", "members", "typing", "history", "search"}
+    for request in REQUESTS:
+        if request["op"] not in ("hello", "notice"):
+            record = talk.say(**request).record
+            assert (record is None) == (request["op"] in questions), request
+            assert record is None or (record.user, record.ts, record.admin) == ("ana", TS, False)
+            if request["op"] == "typing":
+                talk.now += 2
+
+
+def test_the_record_of_an_admin_says_so_and_only_an_admin_sends_notices() -> None:
+    talk = Talk(greeted=False)
+    talk.session.let_in(Identity("root", frozenset({"admin"})))
+    assert talk.say(op="delete_room", room="a").record.admin
+    assert talk.say(op="notice", text="soon", until=9).record == PutNotice("root", TS, "info", "soon", 9, admin=True)
+    assert Talk().refused(op="notice", text="soon", until=9).error.code is ErrorCode.FORBIDDEN
+
+
+def test_a_direct_room_has_one_id_from_both_sides_and_another_for_others() -> None:
+    ids = {dm_room_id(*pair) for pair in (("ana", "bo"), ("bo", "ana"), ("ana", "bob"), ("an", "abo"))}
+    assert len(ids) == 3
+    for room_id in ids:
+        decode_request(json.dumps({"id": 1, "op": "join", "room": room_id}))
 
 
 def test_a_user_cannot_speak_for_another() -> None:

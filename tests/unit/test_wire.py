@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -28,7 +28,26 @@ REQUESTS: list[dict[str, Any]] = [
     {"op": "join", "room": "0", "limit": 0},
     {"op": "leave", "room": "a.b_c-d"},
     {"op": "send", "room": "general", "cid": "c-18", "body": "hello"},
-    {"op": "history", "room": "general", "before": 42, "limit": 500},
+    {"op": "history", "room": "general", "before": 42, "limit": 500, "thread": 7},
+    {"op": "hello", "v": [1], "user": "ana", "password": "correct horse"},
+    {"op": "whoami"},
+    {"op": "create_room", "room": "general", "private": True},
+    {"op": "update_room", "room": "general", "title": "", "private": False},
+    {"op": "delete_room", "room": "general"},
+    {"op": "rooms", "mine": True},
+    {"op": "dm", "user": "Bo.B@example.org"},
+    {"op": "members", "room": "general", "limit": 500, "after": "ana"},
+    *({"op": op, "room": "general", "user": "bo"} for op in ("invite", "kick", "ban", "unban")),
+    {"op": "role", "room": "general", "user": "bo", "role": "owner"},
+    {"op": "mute", "room": "general", "user": "bo", "until": 0},
+    {"op": "send", "room": "general", "cid": "c-18", "body": "hello", "reply_to": 42},
+    {"op": "edit", "room": "general", "seq": 42, "body": "hello"},
+    {"op": "delete", "room": "general", "seq": 42},
+    {"op": "react", "room": "general", "seq": 42, "emoji": "🏳️‍🌈", "on": False},
+    {"op": "read", "room": "general", "seq": 42},
+    {"op": "typing", "room": "general"},
+    {"op": "search", "query": "a b", "room": "general", "limit": 1, "before": 7340032},
+    {"op": "notice", "text": "soon", "until": 2**53, "level": "warning"},
 ]
 
 
@@ -65,7 +84,23 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"op": "rooms", "limit": 501}, "$.limit"),
     ({"op": "create_room", "room": "a", "title": "t" * 201}, "$.title"),
     ({"op": "hello", "v": "1"}, "$.v"),
+    *(({"op": "kick", "room": "a", "user": user}, "$.user") for user in ("", "a b", "-a", "x" * 65, "bo\n", None)),
+    ({"op": "role", "room": "a", "user": "bo", "role": "admin"}, "$.role"),
+    ({"op": "role", "room": "a", "user": "bo"}, "role"),
+    ({"op": "mute", "room": "a", "user": "bo", "until": -1}, "$.until"),
+    ({"op": "react", "room": "a", "seq": 1, "emoji": "x" * 33}, "$.emoji"),
+    ({"op": "react", "room": "a", "seq": 1, "emoji": ""}, "$.emoji"),
+    ({"op": "edit", "room": "a", "seq": 1, "body": ""}, "$.body"),
+    ({"op": "search", "query": ""}, "$.query"),
+    ({"op": "search", "query": "q" * 201}, "$.query"),
+    ({"op": "notice", "text": "x", "until": 1, "level": "panic"}, "$.level"),
+    ({"op": "notice", "text": "x" * 1001, "until": 1}, "$.text"),
 ]
+
+
+def test_no_request_is_left_out() -> None:
+    every = {cls.__struct_config__.tag for cls in get_args(requests.AnyRequest)}
+    assert {request["op"] for request in REQUESTS} == every
 
 
 @pytest.mark.parametrize(("request_", "named"), BAD)
