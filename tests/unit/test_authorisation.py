@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from node.auth import sign_token
 from node.errors import ErrorCode
 from node.state.model import State
 from node.state.outcome import Outcome, Rejected
@@ -36,6 +39,8 @@ from node.state.records import (
 from node.state.rules import apply_record
 
 from .fakes import NoDisk
+from .local_node import KEY, local_node, talking
+from .states import state_after
 
 NOW = 1000
 ROLES = ["none", "invited", "banned", "muted", "member", "moderator", "owner", "admin"]
@@ -92,22 +97,9 @@ TABLE: list[tuple[str, Any, str, str]] = [
 ]
 
 
-def room_with(role: str, *, private: bool) -> State:
-    """A room with somebody of every role, and x in this one."""
-    state = State(NoDisk())
-    admin = "root"
+def steps(role: str, *, private: bool) -> list[AnyRecord]:
+    """What leads to a room with somebody of every role, and x in this one."""
     people = ["member", "moderator", "owner2", "banned", "x"]
-    steps: list[AnyRecord] = [
-        CreateRoom("owner", 0, "a", private=private),
-        SendMessage("owner", 0, "a", "1", "theirs"),
-        *(JoinRoom(user, 0, "a", admin=True) for user in people),
-        SetRole("owner", 0, "a", "moderator", "moderator"),
-        SetRole("owner", 0, "a", "owner2", "owner"),
-        Ban("owner", 0, "a", "banned"),
-        SendMessage("x", 0, "a", "2", "own"),
-    ]
-    for record in steps:
-        assert not isinstance(apply_record(state, record), Rejected), record
     ends: dict[str, list[AnyRecord]] = {
         "none": [LeaveRoom("x", 0, "a")],
         "invited": [LeaveRoom("x", 0, "a"), Invite("owner", 0, "a", "x")],
@@ -116,11 +108,18 @@ def room_with(role: str, *, private: bool) -> State:
         "member": [],
         "moderator": [SetRole("owner", 0, "a", "x", "moderator")],
         "owner": [SetRole("owner", 0, "a", "x", "owner")],
-        "admin": [Kick(admin, 0, "a", "x", admin=True)],
+        "admin": [Kick("root", 0, "a", "x", admin=True)],
     }
-    for record in ends[role]:
-        assert not isinstance(apply_record(state, record), Rejected), record
-    return state
+    return [
+        CreateRoom("owner", 0, "a", private=private),
+        SendMessage("owner", 0, "a", "1", "theirs"),
+        *(JoinRoom(user, 0, "a", admin=True) for user in people),
+        SetRole("owner", 0, "a", "moderator", "moderator"),
+        SetRole("owner", 0, "a", "owner2", "owner"),
+        Ban("owner", 0, "a", "banned"),
+        SendMessage("x", 0, "a", "2", "own"),
+        *ends[role],
+    ]
 
 
 def cases() -> Iterator[Any]:
@@ -147,7 +146,7 @@ def answer_of(outcome: Outcome) -> ErrorCode | None:
 
 @pytest.mark.parametrize(("record", "role", "private", "answer"), list(cases()))
 def test_who_may_do_what(record: Any, role: str, private: bool, answer: str) -> None:
-    state = room_with(role, private=private)
+    state = state_after(*steps(role, private=private))
     before = deepcopy(state.rooms)
     outcome = apply_record(state, as_wished(record, role, private=private))
     assert answer_of(outcome) == ANSWERS[answer]
@@ -160,6 +159,31 @@ def test_who_may_do_what(record: Any, role: str, private: bool, answer: str) -> 
 def test_every_kind_of_record_is_in_the_table() -> None:
     assert {type(record) for _, record, _, _ in TABLE} == set(get_args(AnyRecord))
     assert all(len(public) == len(private) == len(ROLES) for _, _, public, private in TABLE)
+
+
+# What x asks; then what is answered to each of the roles, as above.
+QUESTIONS: list[tuple[dict[str, Any], str, str]] = [
+    ({"op": "history", "room": "a"}, "fff++++f", "nfn++++f"),
+    ({"op": "members", "room": "a"}, "fff++++f", "nfn++++f"),
+    ({"op": "search", "room": "a", "query": "theirs"}, "fff++++f", "nfn++++f"),
+    ({"op": "typing", "room": "a"}, "ffffffff", "ffffffff"),  # this connection has not joined
+]
+
+
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("role", ROLES)
+async def test_who_is_answered_what(tmp_path: Path, role: str, private: bool) -> None:
+    token = sign_token(KEY, "x", time.time(), 60, ("admin",) if role == "admin" else ())
+    async with local_node(tmp_path) as node, talking(node.url, token=token) as x:
+        for record in steps(role, private=private):
+            await node.submitter.commit(record)
+        for request, *answers in QUESTIONS:
+            answer = (await x.ask(**request)).get("code")
+            assert answer == ANSWERS[answers[private][ROLES.index(role)]], request
+        knows = not private or role not in ("none", "banned", "admin")
+        assert [room["room"] for room in (await x.ask(op="rooms"))["rooms"]] == (["a"] if knows else [])
+        belongs = role in ("muted", "member", "moderator", "owner")
+        assert len((await x.ask(op="search", query="theirs"))["msgs"]) == belongs
 
 
 @pytest.mark.parametrize("admin", [False, True])
