@@ -16,10 +16,11 @@ import structlog
 import trio
 
 from node import __version__
+from node.accounts import Passwords
 from node.auth import Authenticator
 from node.cluster import Beat, Peers
 from node.config import Settings, is_loopback
-from node.connection import Node
+from node.conversation import Node
 from node.errors import ConfigError, LogUnavailable
 from node.http import make_app
 from node.http import serve as serve_http
@@ -28,6 +29,7 @@ from node.log.base import Log
 from node.log.jetstream import JetStreamLog
 from node.log.sqlite import SqliteLog
 from node.metrics import Metrics
+from node.presence import Presence
 from node.replica import Replica
 from node.server import Server
 from node.submitter import Submitter
@@ -58,6 +60,7 @@ class App:
         self._hub = Hub(room_buffer_bytes=settings.max_unsent_bytes)
         self._submitter = Submitter(self._log, settings.max_pending, settings.send_timeout)
         self._replica = Replica(self._log, settings.data_dir / "store.sqlite", self._hub, self._submitter, self.metrics)
+        self._presence = Presence(self._hub, settings.node_id, self._bus)
         self._server: Server | None = None
         self._peers: Peers | None = None
         self._draining = False
@@ -145,16 +148,24 @@ class App:
             settings=settings,
             epoch=self._log.epoch,
             authenticator=Authenticator(settings.auth_mode, settings.jwt_key),
+            passwords=Passwords(),
             hub=self._hub,
             replica=self._replica,
             submitter=self._submitter,
+            presence=self._presence,
             metrics=self.metrics,
         )
         self._server = server = Server(node)
         if self._bus is not None:
-            self._peers = Peers(self._bus, self._describe, settings.heartbeat_interval, settings.heartbeat_timeout)
+            interval_s, timeout_s = settings.heartbeat_interval, settings.heartbeat_timeout
+            self._peers = Peers(self._bus, self._describe, interval_s, timeout_s, self._peers_changed)
+            nursery.start_soon(self._presence.listen)
             nursery.start_soon(self._peers.run)
         return server
+
+    def _peers_changed(self) -> None:
+        if self._peers is not None:
+            self._presence.peers_changed(beat.node for beat in self._peers.alive)
 
     def _describe(self) -> Beat:
         return Beat(

@@ -13,7 +13,11 @@ import jwt
 from node.errors import CloseCode, CloseConnection, ErrorCode, RequestError
 
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+ADMIN_ROLE = "admin"
+"""The server role that may do everything, everywhere."""
+
 _ALGORITHM = "HS256"
+_WANTED = {"token": "a token", "accounts": "a user and a password", "guest": "a user name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Authenticator:
     """Turns what a client says in ``hello`` into an :class:`Identity`.
 
     Args:
-        modes: any of ``token`` and ``guest``.
+        modes: any of ``token``, ``accounts`` (whose passwords are checked elsewhere) and ``guest``.
         jwt_key: HS256 key; used when ``token`` is on.
     """
 
@@ -56,7 +60,7 @@ class Authenticator:
             return self._from_token(token, now)
         if user is not None and "guest" in self._modes:
             return Identity(_checked_name(user))
-        wanted = " or ".join({"token": "a token", "guest": "a user name"}[mode] for mode in self._modes)
+        wanted = " or ".join(_WANTED[mode] for mode in self._modes)
         raise RequestError(ErrorCode.UNAUTHORIZED, f"this node wants {wanted}")
 
     def _from_token(self, token: str, now: float) -> Identity:

@@ -27,7 +27,16 @@ from node.auth import sign_token
 from node.client import ChatClient, ClientClosed, Gap, open_client
 from node.config import Settings, env_name, load
 from node.errors import ChatError, ConfigError, ErrorCode, RequestError
-from node.protocol.messages import MemberEvent, MessageEvent, encode
+from node.protocol.pushes import (
+    DeleteEvent,
+    EditEvent,
+    MemberEvent,
+    MessageEvent,
+    ReactEvent,
+    RoomEvent,
+    RoomEvents,
+    encode,
+)
 
 PROBE_USER = "probe"
 PROBE_ROOM = "ops.probe"
@@ -223,13 +232,25 @@ def tail(room: str, create: bool, limit: int, count: int | None, as_json: bool, 
     _with_client(act, **who)
 
 
-def _as_line(event: Any) -> str:
-    at = time.strftime("%H:%M:%S", time.localtime(event.ts / 1000))
-    if isinstance(event, MessageEvent):
-        return f"{at} {event.from_}: {_printable(event.body)}"
-    if isinstance(event, MemberEvent):
-        return f"{at} -- {event.user} {'joined' if event.change == 'join' else 'left'}"
-    return f"{at} -- room {event.change} by {event.by}"
+def _as_line(event: RoomEvents) -> str:
+    return f"{time.strftime('%H:%M:%S', time.localtime(event.ts / 1000))} {_words(event)}"
+
+
+def _words(event: RoomEvents) -> str:
+    match event:
+        case MessageEvent():
+            return f"{event.from_}: {_printable(event.body)}"
+        case EditEvent():
+            return f"{event.from_}: {_printable(event.body)} (instead of {event.target})"
+        case DeleteEvent():
+            return f"-- {event.from_} deleted {event.target}"
+        case ReactEvent():
+            return f"-- {event.from_} {'put' if event.on else 'took back'} {_printable(event.emoji)} on {event.target}"
+        case MemberEvent():
+            by = f" by {event.by}" if event.by else ""
+            return f"-- {event.user}: {event.change}{f' {event.role}' if event.role else ''}{by}"
+        case RoomEvent():
+            return f"-- room {event.change} by {event.by}"
 
 
 def _printable(body: str) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from node.errors import ConfigError
 
-AUTH_MODES = ("token", "guest")
+AUTH_MODES = ("token", "accounts", "guest")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "text")
 MIN_JWT_KEY_BYTES = 32
@@ -132,6 +132,7 @@ class Settings:
     max_pending: int = _setting(20000, _integer(1, 10**6), "Most records waiting for the log on this node.")
     send_rate: float = _setting(20.0, _seconds(0, 1e6), "Sends a second on one connection; 0: no limit.")
     send_burst: int = _setting(40, _integer(1, 10**6), "Sends at once on one connection.")
+    typing_rate: float = _setting(0.5, _seconds(0, 1e6), "Words of typing a second on one connection; 0: no limit.")
     request_rate: float = _setting(200.0, _seconds(0, 1e6), "Requests a second on one connection; 0: no limit.")
     request_burst: int = _setting(1000, _integer(1, 10**6), "Requests at once on one connection.")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from node.outbox import Outbox
+from node.protocol.frames import text_frame
 from node.room import Room
-from node.state.model import Event
+from node.state.model import Event, Push
 
 
 class Hub:
@@ -14,12 +15,17 @@ class Hub:
 
     Args:
         room_buffer_bytes: how much of each room is kept in memory.
+
+    Attributes:
+        on_part: called when a connection of a user receives a room no longer.
     """
 
     def __init__(self, room_buffer_bytes: int) -> None:
         self._room_buffer_bytes = room_buffer_bytes
         self._rooms: dict[str, Room] = {}
         self._users: dict[str, set[Outbox]] = {}
+        self._user_of: dict[Outbox, str] = {}
+        self.on_part: Callable[[str, Outbox, Room], None] = lambda user, outbox, room: None
 
     @property
     def room_count(self) -> int:
@@ -30,6 +36,7 @@ class Hub:
         """Add a connection of a user; returns how many the user now has."""
         outboxes = self._users.setdefault(user, set())
         outboxes.add(outbox)
+        self._user_of[outbox] = user
         return len(outboxes)
 
     def exit(self, user: str, outbox: Outbox) -> None:
@@ -40,6 +47,7 @@ class Hub:
         outboxes.discard(outbox)
         if not outboxes:
             self._users.pop(user, None)
+        self._user_of.pop(outbox, None)
 
     def subscribe(self, outbox: Outbox, room_id: str) -> Room:
         """Make an outbox a receiver; call ``outbox.follow`` when the position is known."""
@@ -55,9 +63,11 @@ class Hub:
         room.receivers.discard(outbox)
         if not room.receivers and self._rooms.get(room.id) is room:
             del self._rooms[room.id]
+        if outbox in self._user_of:
+            self.on_part(self._user_of[outbox], outbox, room)
 
-    def publish(self, events: Iterable[Event]) -> None:
-        """Hand committed events to whoever receives them. Nothing follows a user's leave to that user."""
+    def publish(self, events: Iterable[Event], pushes: Iterable[Push] = ()) -> None:
+        """Hand what was committed to whoever receives it."""
         touched: dict[Room, None] = {}
         for event in events:
             room = self._rooms.get(event.room)
@@ -66,9 +76,34 @@ class Hub:
             room.append(event.seq, event.payload)
             touched[room] = None
             if event.left is not None:
-                for outbox in self._users.get(event.left, ()):
-                    self.unsubscribe(outbox, room)
+                self._part(event.left, room)
+            if event.closed:
+                self._close(room)
         for room in touched:
             for outbox in room.receivers:
                 if room in outbox.cursors:
                     outbox.notify(room)
+        for push in pushes:
+            frame = text_frame(push.payload)
+            for outbox in self._user_of if push.user is None else self._users.get(push.user, ()):
+                outbox.answer_frame(frame, after_events=True)
+
+    def whisper(self, room_id: str, frame: bytes, besides: str) -> None:
+        """Tell something without a seq to who receives a room, all but one user."""
+        room = self._rooms.get(room_id)
+        for outbox in room.receivers if room is not None else ():
+            if room in outbox.cursors and self._user_of.get(outbox) != besides:
+                outbox.answer_frame(frame, after_events=True)
+
+    def _part(self, user: str, room: Room) -> None:
+        """Nothing follows a user's leave to that user, not even what waits to be sent."""
+        for outbox in self._users.get(user, ()):
+            if outbox in room.receivers:
+                self.unsubscribe(outbox, room)
+
+    def _close(self, room: Room) -> None:
+        """The end of a room is the last that its receivers are told; nobody is there to be told who parts."""
+        del self._rooms[room.id]
+        for outbox in list(room.receivers):
+            outbox.finish(room)
+            self.unsubscribe(outbox, room)

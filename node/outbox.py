@@ -48,7 +48,10 @@ class Outbox:
 
     def answer(self, payload: bytes, *, after_events: bool = False) -> None:
         """Queue an answer: ahead of the rooms' events, or behind those that are there already."""
-        frame = text_frame(payload)
+        self.answer_frame(text_frame(payload), after_events=after_events)
+
+    def answer_frame(self, frame: bytes, *, after_events: bool = False) -> None:
+        """Queue a frame that is made already, as it is when many are told the same."""
         (self._after if after_events else self._before).append(frame)
         self._queued += len(frame)
         if self._queued > self._max_unsent_bytes:
@@ -75,6 +78,12 @@ class Outbox:
         self.cursors.pop(room, None)
         self._dirty.pop(room, None)
         self._behind.pop(room, None)
+
+    def finish(self, room: Room) -> None:
+        """Queue what is here of a room that is no longer in the store, ahead of answers that wait for its events."""
+        cursor = self.cursors.get(room)
+        if cursor is not None and room.base is not None and max(cursor, room.base) < room.end:
+            self.answer_frame(room.since(max(cursor, room.base)))
 
     def wake(self) -> None:
         """Make :meth:`wait` return."""

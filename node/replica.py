@@ -18,7 +18,9 @@ from node.errors import LogUnavailable, StoreCorrupt
 from node.hub import Hub
 from node.log.base import Log
 from node.metrics import Metrics
-from node.state.store import Applied, Reader, Store, discard
+from node.state.reader import Reader
+from node.state.schema import discard
+from node.state.store import Applied, Store
 from node.submitter import Submitter
 
 READERS = 2
@@ -123,7 +125,7 @@ class Replica:
         async with aclosing(self._log.tail(self.applied)) as tail:
             async for entries in tail:
                 applied = await self._apply(store, entries)
-                self._hub.publish(applied.events)
+                self._hub.publish(applied.events, applied.pushes)
                 self._metrics.events_total.inc(len(applied.events))
                 self.applied = applied.position
                 self.digest = store.state.digest

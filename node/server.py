@@ -8,9 +8,10 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from node.connection import Connection, Node
+from node.connection import Connection
+from node.conversation import Node
 from node.errors import CloseCode
-from node.protocol import messages
+from node.protocol.pushes import Drain, encode
 from node.transport.websocket import HandshakeRefused, accept
 
 _DRAIN_BATCHES = 10
@@ -89,7 +90,7 @@ class Server:
         reconnect_within_s = timeout_s * 0.5
         for connection in list(self._connections):
             after_ms = int(random.uniform(0, reconnect_within_s) * 1000)  # noqa: S311 - spreads load, guards nothing
-            connection.push(messages.encode(messages.Drain(int(timeout_s * 1000), after_ms, prefer())))
+            connection.push(encode(Drain(int(timeout_s * 1000), after_ms, prefer())))
         with trio.move_on_after(timeout_s * 0.8):
             await self._empty()
         stay = list(self._connections)

@@ -17,8 +17,9 @@ import trio
 
 from node.errors import ErrorCode, LogFull, LogUnavailable, RequestError
 from node.log.base import MAX_ENTRY_BYTES, Log
+from node.state.outcome import Accepted, Outcome, Rejected
 from node.state.records import AnyRecord, encode_batch, encode_record
-from node.state.rules import Accepted, AppliedBatch, Outcome, Rejected
+from node.state.rules import AppliedBatch
 
 MAX_BATCH_RECORDS = 1024
 _ENTRY_OVERHEAD_BYTES = 256

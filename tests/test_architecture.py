@@ -13,17 +13,21 @@ MAX_LINES = 400
 
 # An import may only go up this list.
 ORDER = [
-    "errors", "config", "metrics", "limits", "auth", "protocol.frames", "protocol.messages",
-    "state.records", "state.model", "state.rules", "state.store", "protocol.session",
+    "errors", "config", "metrics", "limits", "auth", "accounts",
+    "protocol.frames", "protocol.requests", "protocol.pushes", "protocol.answers",
+    "state.records", "state.model", "state.outcome", "state.room_rules", "state.message_rules", "state.server_rules",
+    "state.rules", "state.schema", "state.store", "state.reader", "protocol.translate", "protocol.session",
     "log.base", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.jetstream",
-    "room", "outbox", "hub", "submitter", "replica", "cluster",
-    "transport.stream", "transport.websocket", "connection", "server", "http", "client",
+    "room", "outbox", "hub", "submitter", "replica", "cluster", "presence", "conversation",
+    "transport.stream", "transport.websocket", "connection", "server", "http",
+    "client_feed", "client_link", "client",
     "logs", "app", "cli", "__main__",
 ]  # fmt: skip
 
 PURE = [
-    "errors", "limits", "auth", "protocol.frames", "protocol.messages", "protocol.session",
-    "state.records", "state.model", "state.rules",
+    "errors", "limits", "auth", "protocol.frames", "protocol.requests", "protocol.pushes", "protocol.answers",
+    "protocol.translate", "protocol.session", "state.records", "state.model", "state.outcome", "state.room_rules",
+    "state.message_rules", "state.server_rules", "state.rules",
 ]  # fmt: skip
 IMPURE = {
     "asyncio", "datetime", "os", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time", "trio",
@@ -35,8 +39,9 @@ CONFINED = {
     "trio_websocket": {"transport.websocket"},
     "wsproto": {"transport.websocket"},
     "nats": {"log.crossing", "log.nats_thread", "log.nats_consumer", "log.jetstream"},
-    "sqlite3": {"log.sqlite", "state.store", "replica"},
+    "sqlite3": {"log.sqlite", "state.schema", "state.store", "state.reader", "replica"},
     "jwt": {"auth"},
+    "argon2": {"accounts"},
     "prometheus_client": {"metrics", "http"},
     "hypercorn": {"http"},
     "starlette": {"http"},

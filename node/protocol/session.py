@@ -1,6 +1,6 @@
-"""One client's conversation as a pure state machine: a frame and the time in, one command out.
+"""One client's side of the protocol as a pure state machine: a frame and the time in, one checked request out.
 
-The session decides what may be asked and what goes into the log; the connection carries the commands out.
+The session decides what may be asked and what goes into the log; the conversation carries it out.
 """
 
 from __future__ import annotations
@@ -8,54 +8,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node.auth import Authenticator, Identity, refuse_credentials
+from node.auth import ADMIN_ROLE, Identity
 from node.config import Settings
 from node.errors import CloseCode, CloseConnection, ErrorCode, RequestError
 from node.limits import TokenBucket
-from node.protocol import messages
-from node.protocol.messages import AnyRequest, Hello, History, Join, RefusedRequest, Rooms, Send, decode_request
-from node.state.records import AnyRecord, CreateRoom, JoinRoom, LeaveRoom, SendMessage
+from node.protocol.answers import Limits
+from node.protocol.requests import (
+    PROTOCOL_VERSION,
+    AnyRequest,
+    Edit,
+    Hello,
+    Notice,
+    RefusedRequest,
+    Send,
+    Typing,
+    decode_request,
+)
+from node.protocol.translate import record_of
+from node.state.records import AnyRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Greet:
-    """Let the client in, then answer."""
-
-    request: Hello
-    identity: Identity
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Append a record, and answer when it is applied."""
+class Command:
+    """A request that may be carried out, and the record that goes into the log, if it changes anything."""
 
     request: AnyRequest
-    record: AnyRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Enter:
-    """Append the membership, then let the connection receive the room."""
-
-    request: Join
-    record: JoinRoom
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Answer from the store."""
-
-    request: History | Rooms
-
-
-@dataclass(frozen=True, slots=True)
-class Pong:
-    """Answer at once."""
-
-    request: messages.Ping
-
-
-Command = Greet | Commit | Enter | Query | Pong
+    record: AnyRecord | None
 
 
 class Session:
@@ -63,19 +41,25 @@ class Session:
 
     Args:
         settings: for the limits.
-        authenticator: checks what hello says.
         now: seconds, of a clock that does not go back.
+
+    Attributes:
+        identity: who it is, once :meth:`let_in` was called.
     """
 
-    def __init__(self, settings: Settings, authenticator: Authenticator, now: float) -> None:
+    def __init__(self, settings: Settings, now: float) -> None:
         self._settings = settings
-        self._authenticator = authenticator
         self._sends = TokenBucket(settings.send_rate, settings.send_burst, now)
         self._requests = TokenBucket(settings.request_rate, settings.request_burst, now)
+        self._typing = TokenBucket(settings.typing_rate, 1, now)
         self.identity: Identity | None = None
 
+    def let_in(self, identity: Identity) -> None:
+        """Say who it is."""
+        self.identity = identity
+
     def handle(self, text: str, now: float, unix_time: Callable[[], float]) -> Command:
-        """Take one text frame.
+        """Take one text frame. The first must be a hello, and nothing follows it before :meth:`let_in`.
 
         Args:
             now: as at construction.
@@ -88,57 +72,48 @@ class Session:
         if self._requests.take(now):
             raise CloseConnection(CloseCode.TOO_MANY_REQUESTS, "too many requests")
         if self.identity is None:
-            return self._greet(text, unix_time())
+            return Command(self._hello(text), None)
         request = decode_request(text)
         try:
-            return self._command(request, self.identity.user, now, unix_time)
+            self._check(request, self.identity, now)
         except RequestError as error:
             raise RefusedRequest(request.id, error) from None
+        ts = int(unix_time() * 1000)
+        return Command(request, record_of(request, self.identity.user, ts, admin=ADMIN_ROLE in self.identity.roles))
 
-    def _greet(self, text: str, unix_time: float) -> Greet:
+    def _hello(self, text: str) -> Hello:
         try:
             request = decode_request(text)
         except RefusedRequest as error:
             raise CloseConnection(CloseCode.PROTOCOL_VIOLATION, f"hello comes first: {error}") from None
         if not isinstance(request, Hello):
             raise CloseConnection(CloseCode.PROTOCOL_VIOLATION, "hello comes first")
-        if messages.PROTOCOL_VERSION not in request.v:
-            raise CloseConnection(CloseCode.UNSUPPORTED_VERSION, f"this node speaks {messages.PROTOCOL_VERSION}")
-        try:
-            self.identity = self._authenticator.identify(token=request.token, user=request.user, now=unix_time)
-        except RequestError as error:
-            raise refuse_credentials(error) from None
-        return Greet(request, self.identity)
+        if PROTOCOL_VERSION not in request.v:
+            raise CloseConnection(CloseCode.UNSUPPORTED_VERSION, f"this node speaks {PROTOCOL_VERSION}")
+        return request
 
-    def _command(self, request: AnyRequest, user: str, now: float, unix_time: Callable[[], float]) -> Command:
+    def _check(self, request: AnyRequest, identity: Identity, now: float) -> None:
         match request:
-            case Send():
-                self._check_send(request, now)
-                return Commit(request, SendMessage(user, _ms(unix_time), request.room, request.cid, request.body))
-            case Join():
-                return Enter(request, JoinRoom(user, _ms(unix_time), request.room))
-            case messages.Leave():
-                return Commit(request, LeaveRoom(user, _ms(unix_time), request.room))
-            case messages.CreateRoom():
-                return Commit(request, CreateRoom(user, _ms(unix_time), request.room, request.title))
-            case History() | Rooms():
-                return Query(request)
-            case messages.Ping():
-                return Pong(request)
-            case _:
+            case Hello():
                 raise RequestError(ErrorCode.BAD_REQUEST, "hello has been said")
+            case Send() | Edit():
+                if len(request.body.encode()) > self._settings.max_body_bytes:
+                    raise RequestError(ErrorCode.TOO_LARGE, f"a body is at most {self._settings.max_body_bytes} bytes")
+                self._take(self._sends, now, "sends")
+            case Typing():
+                self._take(self._typing, now, "words that one is typing")
+            case Notice() if ADMIN_ROLE not in identity.roles:
+                raise RequestError(ErrorCode.FORBIDDEN, "only a server admin may do that")
 
-    def _check_send(self, request: Send, now: float) -> None:
-        if len(request.body.encode()) > self._settings.max_body_bytes:
-            raise RequestError(ErrorCode.TOO_LARGE, f"a body is at most {self._settings.max_body_bytes} bytes")
-        wait_s = self._sends.take(now)
+    def _take(self, bucket: TokenBucket, now: float, what: str) -> None:
+        wait_s = bucket.take(now)
         if wait_s:
-            raise RequestError(ErrorCode.RATE_LIMITED, "too many sends", retry_ms=int(wait_s * 1000) + 1)
+            raise RequestError(ErrorCode.RATE_LIMITED, f"too many {what}", retry_ms=int(wait_s * 1000) + 1)
 
 
-def limits_of(settings: Settings) -> messages.Limits:
+def limits_of(settings: Settings) -> Limits:
     """The limits as hello tells them."""
-    return messages.Limits(
+    return Limits(
         frame_bytes=settings.max_frame_bytes,
         body_bytes=settings.max_body_bytes,
         rooms=settings.max_rooms,
@@ -147,7 +122,3 @@ def limits_of(settings: Settings) -> messages.Limits:
         unsent_bytes=settings.max_unsent_bytes,
         user_connections=settings.max_user_connections,
     )
-
-
-def _ms(unix_time: Callable[[], float]) -> int:
-    return int(unix_time() * 1000)

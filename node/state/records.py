@@ -15,46 +15,179 @@ BATCH_VERSION = 1
 """Version of the format, and of the rules by which the records are applied."""
 
 
-class Record(Struct, tag_field="k", omit_defaults=True):
+class _Authority(Struct, tag_field="k", omit_defaults=True, kw_only=True):
+    admin: bool = msgspec.field(default=False, name="a")
+
+
+class Record(_Authority):
     """One wish of one user; ``apply`` decides what becomes of it.
 
     Attributes:
         user: who wishes it.
         ts: Unix time in milliseconds by the clock of the node that took it; apply has no clock of its own.
+        admin: whether the node that took it knew the user as a server admin.
     """
 
     user: str
     ts: int
 
 
-class CreateRoom(Record, tag="create_room"):
+class RoomRecord(Record):
+    """A record about one room."""
+
+    room: str
+
+
+class CreateRoom(RoomRecord, tag="create_room"):
     """Make a room."""
 
-    room: str
     title: str = ""
+    private: bool = False
 
 
-class JoinRoom(Record, tag="join"):
+class UpdateRoom(RoomRecord, tag="update_room"):
+    """Change what is given."""
+
+    title: str | None = None
+    private: bool | None = None
+
+
+class DeleteRoom(RoomRecord, tag="delete_room"):
+    """Take a room and all that was said in it away."""
+
+
+class OpenDm(RoomRecord, tag="dm"):
+    """Make the room of two people, if there is none yet; ``room`` is its id."""
+
+    peer: str
+
+
+class JoinRoom(RoomRecord, tag="join"):
     """Become a member."""
 
-    room: str
 
-
-class LeaveRoom(Record, tag="leave"):
+class LeaveRoom(RoomRecord, tag="leave"):
     """End a membership."""
 
-    room: str
+
+class Invite(RoomRecord, tag="invite"):
+    """Let somebody into a room."""
+
+    peer: str
 
 
-class SendMessage(Record, tag="send"):
+class SetRole(RoomRecord, tag="role"):
+    """Give a member a role: owner, moderator or member."""
+
+    peer: str
+    role: str
+
+
+class Kick(RoomRecord, tag="kick"):
+    """End somebody's membership."""
+
+    peer: str
+
+
+class Ban(RoomRecord, tag="ban"):
+    """End somebody's membership, and keep them out."""
+
+    peer: str
+
+
+class Unban(RoomRecord, tag="unban"):
+    """Let a banned user in again."""
+
+    peer: str
+
+
+class Mute(RoomRecord, tag="mute"):
+    """Let a member say nothing until ``until`` (Unix ms; in the past: speak again)."""
+
+    peer: str
+    until: int
+
+
+class SendMessage(RoomRecord, tag="send"):
     """Say something in a room."""
 
-    room: str
     cid: str
+    body: str
+    reply_to: int | None = None
+
+
+class EditMessage(RoomRecord, tag="edit"):
+    """Say it otherwise."""
+
+    seq: int
     body: str
 
 
-AnyRecord = CreateRoom | JoinRoom | LeaveRoom | SendMessage
+class DeleteMessage(RoomRecord, tag="delete"):
+    """Take a message back."""
+
+    seq: int
+
+
+class React(RoomRecord, tag="react"):
+    """Put an emoji to a message, or take it away."""
+
+    seq: int
+    emoji: str
+    on: bool
+
+
+class MarkRead(RoomRecord, tag="read"):
+    """Say how far the user has read."""
+
+    seq: int
+
+
+class PutNotice(Record, tag="notice"):
+    """The operators' word to everyone, until ``until`` (Unix ms)."""
+
+    level: str
+    text: str
+    until: int
+
+
+class PutAccount(Record, tag="account"):
+    """Make a local account, or change what is given.
+
+    Attributes:
+        name: the account's user.
+        password_hash: argon2, never the password.
+        new: refuse if there is one already.
+    """
+
+    name: str
+    password_hash: str | None = None
+    roles: list[str] | None = None
+    disabled: bool | None = None
+    new: bool = False
+
+
+AnyRecord = (
+    CreateRoom
+    | UpdateRoom
+    | DeleteRoom
+    | OpenDm
+    | JoinRoom
+    | LeaveRoom
+    | Invite
+    | SetRole
+    | Kick
+    | Ban
+    | Unban
+    | Mute
+    | SendMessage
+    | EditMessage
+    | DeleteMessage
+    | React
+    | MarkRead
+    | PutNotice
+    | PutAccount
+)
 
 
 class Batch(Struct):

@@ -1,46 +1,26 @@
 """The rules: what a record does to the state. Deterministic: no clock, no chance, no environment.
 
-Every node applies the same entries in the same order, so all of them accept and refuse alike.
+Every node applies the same entries in the same order, so all of them accept and refuse alike. Nothing here may depend
+on the order in which a dict was filled: a node that restarted has filled it in another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 from node.errors import ErrorCode
-from node.protocol.messages import MemberEvent, MessageEvent, RoomEvent, encode
-from node.state.model import Event, Room, Sent, State
-from node.state.records import (
-    AnyRecord,
-    Batch,
-    CreateRoom,
-    DamagedEntry,
-    JoinRoom,
-    LeaveRoom,
-    SendMessage,
-    decode_batch,
-)
+from node.state import message_rules, room_rules, server_rules
+from node.state.model import INVITED, Event, Room, State
+from node.state.outcome import Accepted, Outcome, Refusal, Rejected
+from node.state.records import AnyRecord, Batch, DamagedEntry, RoomRecord, decode_batch
 
+Rule = Callable[..., Accepted]
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The record took effect. ``dup``: it had done so before, or there was nothing left to change."""
-
-    seq: int
-    ts: int
-    dup: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The record had no effect, and why."""
-
-    code: ErrorCode
-    msg: str
-
-
-Outcome = Accepted | Rejected
+_ROOM_RULES: dict[type[RoomRecord], Rule] = {**room_rules.RULES, **message_rules.RULES}
+_SERVER_RULES: dict[type[Any], Rule] = {**room_rules.MAKING_RULES, **server_rules.RULES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +51,9 @@ def apply_entry(state: State, position: int, data: bytes) -> AppliedBatch | None
 def _apply_batch(state: State, batch: Batch) -> AppliedBatch:
     state.mark_seen(batch.producer, batch.n)
     first_event = len(state.changes.events)
-    outcomes = [apply_record(state, record) for record in batch.records]
+    outcomes = []
+    for state.record_no, record in enumerate(batch.records):
+        outcomes.append(apply_record(state, record))
     _chain_digest(state, outcomes, state.changes.events[first_event:])
     return AppliedBatch(batch.producer, batch.n, outcomes)
 
@@ -88,61 +70,19 @@ def _chain_digest(state: State, outcomes: list[Outcome], events: list[Event]) ->
 
 def apply_record(state: State, record: AnyRecord) -> Outcome:
     """Apply one record."""
-    if isinstance(record, CreateRoom):
-        return _create_room(state, record)
-    room = state.rooms.get(record.room)
-    if room is None:
-        return Rejected(ErrorCode.NO_ROOM, f"there is no room {record.room}")
-    if isinstance(record, SendMessage):
-        return _send(state, room, record)
-    if isinstance(record, JoinRoom):
-        return _join(state, room, record)
-    return _leave(state, room, record)
+    try:
+        rule = _SERVER_RULES.get(type(record))
+        if rule is not None:
+            return rule(state, record)
+        room = state.rooms.get(record.room)  # type: ignore[union-attr]  # every other record is about a room
+        if room is None or room.deleted or (room.private and not may_see(room, record)):
+            raise Refusal(ErrorCode.NO_ROOM, f"there is no room {record.room}")  # type: ignore[union-attr]
+        return _ROOM_RULES[type(record)](state, room, record)  # type: ignore[index]
+    except Refusal as refusal:
+        return Rejected(refusal.code, refusal.msg)
 
 
-def _create_room(state: State, record: CreateRoom) -> Outcome:
-    if record.room in state.rooms:
-        return Rejected(ErrorCode.ROOM_EXISTS, f"the room {record.room} exists")
-    room = state.add_room(record.room, record.title, record.user)
-    state.set_member(room, record.user, "owner")
-    seq, ts = state.next_event(room, record.ts)
-    payload = encode(RoomEvent(room.id, seq, "created", room.title, record.user, ts))
-    state.changes.events.append(Event(room.id, room.no, seq, payload))
-    return Accepted(seq, ts)
-
-
-def _join(state: State, room: Room, record: JoinRoom) -> Outcome:
-    if record.user in room.members:
-        return Accepted(room.head, room.last_ts, dup=True)
-    state.set_member(room, record.user, "member")
-    return _member_event(state, room, record, "join")
-
-
-def _leave(state: State, room: Room, record: LeaveRoom) -> Outcome:
-    if record.user not in room.members:
-        return Accepted(room.head, room.last_ts, dup=True)
-    state.set_member(room, record.user, None)
-    return _member_event(state, room, record, "leave")
-
-
-def _member_event(state: State, room: Room, record: JoinRoom | LeaveRoom, change: str) -> Outcome:
-    seq, ts = state.next_event(room, record.ts)
-    payload = encode(MemberEvent(room.id, seq, record.user, change, ts))
-    left = record.user if change == "leave" else None
-    state.changes.events.append(Event(room.id, room.no, seq, payload, left))
-    return Accepted(seq, ts)
-
-
-def _send(state: State, room: Room, record: SendMessage) -> Outcome:
-    if record.user not in room.members:
-        return Rejected(ErrorCode.FORBIDDEN, f"{record.user} is not a member of {room.id}; join it first")
-    first = state.said(room, record.user, record.cid)
-    if first is not None:
-        if first.body != record.body:
-            return Rejected(ErrorCode.CID_CONFLICT, f"cid {record.cid} was used for another message")
-        return Accepted(first.seq, first.ts, dup=True)
-    seq, ts = state.next_event(room, record.ts)
-    payload = encode(MessageEvent(room.id, seq, record.cid, record.user, ts, record.body))
-    state.changes.events.append(Event(room.id, room.no, seq, payload))
-    state.changes.sent[room.no, record.user, record.cid] = Sent(seq, ts, record.body)
-    return Accepted(seq, ts)
+def may_see(room: Room, record: AnyRecord) -> bool:
+    """Whether the user may know of a private room at all."""
+    standing = room.standings.get(record.user)
+    return record.admin or room.rank(record.user) > 0 or (standing is not None and standing.role == INVITED)

@@ -1,40 +1,29 @@
-"""The read model: one SQLite file per node, made by applying the log, thrown away and rebuilt at will.
+"""The read model's writer: applies the log to one SQLite file per node, which is thrown away and rebuilt at will.
 
-One thread at a time writes (:meth:`Store.apply`); any number read through :class:`Reader`, each a snapshot.
-Because the log is the truth, a crash may cost the last transactions (``synchronous=NORMAL``): they are applied again.
+One thread at a time writes; any number read (``reader.py``). Because the log is the truth, a crash may cost the last
+transactions (``synchronous=NORMAL``): they are applied again.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from node.errors import StoreCorrupt
-from node.protocol.messages import MessageEvent
-from node.state.model import Changes, Event, Room, Sent, State
+from node.protocol.pushes import MessageEvent, encode
+from node.state.model import Account, Changes, Event, Notice, Push, Room, Sent, Standing, State
 from node.state.rules import AppliedBatch, apply_entry
-
-SCHEMA_VERSION = 1
-"""A file of another version is rebuilt from the log."""
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE producer (id TEXT PRIMARY KEY, n INTEGER, position INTEGER) WITHOUT ROWID;
-CREATE TABLE room (
-    no INTEGER PRIMARY KEY, id TEXT UNIQUE, title TEXT, owner TEXT, head INTEGER, last_ts INTEGER, members INTEGER
-);
-CREATE TABLE member (room INTEGER, user TEXT, role TEXT, PRIMARY KEY (room, user)) WITHOUT ROWID;
-CREATE TABLE event (room INTEGER, seq INTEGER, payload BLOB, PRIMARY KEY (room, seq)) WITHOUT ROWID;
-CREATE TABLE sent (room INTEGER, user TEXT, cid TEXT, seq INTEGER, PRIMARY KEY (room, user, cid)) WITHOUT ROWID;
-CREATE TABLE message (room INTEGER, seq INTEGER, PRIMARY KEY (room, seq)) WITHOUT ROWID;
-"""
+from node.state.schema import corruption_named, event_id, open_file
 
 _decode_message = msgspec.json.Decoder(MessageEvent).decode
+_decode_account = msgspec.json.Decoder(Account).decode
+_decode_notices = msgspec.json.Decoder(list[Notice]).decode
+
+_MESSAGE = """
+SELECT message.place, COALESCE(message.payload, event.payload) FROM message JOIN event USING (id)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +33,7 @@ class Applied:
     position: int
     batches: list[AppliedBatch]
     events: list[Event]
+    pushes: list[Push]
 
 
 class Store:
@@ -54,13 +44,13 @@ class Store:
         epoch: of the log that is applied; a file of another log is thrown away.
 
     Raises:
-        StoreCorrupt: the file is damaged. :func:`discard` it and open again.
+        StoreCorrupt: the file is damaged. ``discard`` it and open again.
     """
 
     def __init__(self, path: Path, epoch: str) -> None:
         self.path = path
-        self._db = _open_file(path, epoch)
-        with _corruption_named(path):
+        self._db = open_file(path, epoch)
+        with corruption_named(path):
             self.state = self._load()
         self._spoilt = False
         """Whether the state in memory is ahead of the file, because a call of :meth:`apply` failed."""
@@ -74,7 +64,7 @@ class Store:
             sqlite3.OperationalError: disk full or alike.
             In each case nothing is applied, and the same call may be made again.
         """
-        with _corruption_named(self.path):
+        with corruption_named(self.path):
             if self._spoilt:
                 self.state, self._spoilt = self._load(), False
             self._spoilt = True
@@ -84,188 +74,136 @@ class Store:
                 changes = self.state.take_changes()
                 self._write(changes)
             self._spoilt = False
-        return Applied(self.state.position, [batch for batch in batches if batch is not None], changes.events)
+        applied = [batch for batch in batches if batch is not None]
+        return Applied(self.state.position, applied, changes.events, changes.pushes)
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    def _find_sent(self, room_no: int, user: str, cid: str) -> Sent | None:
+    def find_sent(self, room_no: int, user: str, cid: str) -> Sent | None:
+        """As ``model.Disk`` wants it."""
         row = self._db.execute(
-            "SELECT payload FROM sent JOIN event USING (room, seq) WHERE room = ? AND user = ? AND cid = ?",
-            (room_no, user, cid),
+            "SELECT seq, ts, fingerprint FROM sent WHERE room = ? AND user = ? AND cid = ?", (room_no, user, cid)
         ).fetchone()
-        if row is None:
-            return None
-        message = _decode_message(row[0])
-        return Sent(message.seq, message.ts, message.body)
+        return Sent(*row) if row else None
+
+    def find_message(self, room_no: int, seq: int) -> MessageEvent | None:
+        """As ``model.Disk`` wants it."""
+        found = self._message(event_id(room_no, seq))
+        return found[1] if found else None
+
+    def _message(self, message_id: int) -> tuple[int, MessageEvent] | None:
+        row = self._db.execute(f"{_MESSAGE} WHERE message.id = ?", (message_id,)).fetchone()
+        return (row[0], _decode_message(row[1])) if row else None
 
     def _write(self, changes: Changes) -> None:
-        db, state = self._db, self.state
-        db.executemany(
-            "INSERT OR REPLACE INTO room VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(r.no, r.id, r.title, r.owner, r.head, r.last_ts, len(r.members)) for r in changes.rooms.values()],
+        for room_no, head in changes.emptied.items():
+            self._empty(room_no, head)
+        self._write_events(changes)
+        self._write_messages(changes)
+        self._write_rooms(changes)
+        self._write_server(changes)
+
+    def _write_events(self, changes: Changes) -> None:
+        kept = changes.kept
+        self._db.executemany(
+            "INSERT INTO event VALUES (?, ?)",
+            [(event_id(e.room_no, e.seq), e.payload) for e in changes.events if kept(e.room_no, e.seq)],
         )
-        db.executemany("INSERT INTO event VALUES (?, ?, ?)", [(e.room_no, e.seq, e.payload) for e in changes.events])
-        said = [(room, user, cid, sent.seq) for (room, user, cid), sent in changes.sent.items()]
-        db.executemany("INSERT INTO sent VALUES (?, ?, ?, ?)", said)
-        db.executemany("INSERT INTO message VALUES (?, ?)", [(room, seq) for room, _, _, seq in said])
-        for (room, user), role in changes.members.items():
-            if role is None:
-                db.execute("DELETE FROM member WHERE room = ? AND user = ?", (room, user))
-            else:
-                db.execute("INSERT OR REPLACE INTO member VALUES (?, ?, ?)", (room, user, role))
+        self._db.executemany(
+            "INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (*key, said.seq, said.ts, said.fingerprint)
+                for key, said in changes.sent.items()
+                if kept(key[0], said.seq)
+            ],
+        )
+
+    def _write_messages(self, changes: Changes) -> None:
+        """New messages in one go; those that became another one by one, with what they are found by."""
+        new, found_by = [], []
+        for (room_no, seq), message in changes.messages.items():
+            place = changes.places.get((room_no, seq))
+            if not changes.kept(room_no, seq):
+                continue
+            if place is None:
+                self._rewrite(event_id(room_no, seq), message)
+                continue
+            thread = event_id(room_no, message.thread) if message.thread is not None else None
+            changed = message.edited is not None or message.deleted or message.reactions or message.replies
+            new.append((place, event_id(room_no, seq), thread, encode(message) if changed else None))
+            if not message.deleted:
+                found_by.append((place, message.body))
+        self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?)", new)
+        self._db.executemany("INSERT INTO search (rowid, body) VALUES (?, ?)", found_by)
+
+    def _rewrite(self, message_id: int, message: MessageEvent) -> None:
+        found = self._message(message_id)
+        assert found is not None, "the rules changed a message that is not there"  # noqa: S101 - a rule's promise
+        place, before = found
+        self._db.execute("UPDATE message SET payload = ? WHERE place = ?", (encode(message), place))
+        if (before.body, before.deleted) != (message.body, message.deleted):
+            self._forget(place, before)
+            if not message.deleted:
+                self._db.execute("INSERT INTO search (rowid, body) VALUES (?, ?)", (place, message.body))
+
+    def _forget(self, place: int, message: MessageEvent) -> None:
+        """Take a message out of the search; such a table must be told what it had been told."""
+        if not message.deleted:
+            self._db.execute("INSERT INTO search (search, rowid, body) VALUES ('delete', ?, ?)", (place, message.body))
+
+    def _empty(self, room_no: int, head: int) -> None:
+        """Everything that was said in a room up to a seq goes."""
+        span = (event_id(room_no, 0), event_id(room_no, head))
+        for place, payload in self._db.execute(f"{_MESSAGE} WHERE message.id BETWEEN ? AND ?", span).fetchall():
+            self._forget(place, _decode_message(payload))
+        self._db.execute("DELETE FROM message WHERE id BETWEEN ? AND ?", span)
+        self._db.execute("DELETE FROM event WHERE id BETWEEN ? AND ?", span)
+        self._db.execute("DELETE FROM sent WHERE room = ? AND seq <= ?", (room_no, head))
+
+    def _write_rooms(self, changes: Changes) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO room VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (r.no, r.id, r.title, r.private, r.dm, r.deleted, r.first, r.head, r.last_ts, r.size)
+                for r in changes.rooms.values()
+            ],
+        )
+        gone = [key for key, standing in changes.standings.items() if standing is None]
+        self._db.executemany("DELETE FROM standing WHERE room = ? AND user = ?", gone)
+        self._db.executemany(
+            "INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?)",
+            [(*key, s.role, s.muted_until, s.read) for key, s in changes.standings.items() if s is not None],
+        )
+
+    def _write_server(self, changes: Changes) -> None:
+        db, state = self._db, self.state
+        for name in changes.accounts:
+            db.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (name, encode(state.accounts[name])))
         for producer in changes.producers:
             if producer in state.producers:
                 db.execute("INSERT OR REPLACE INTO producer VALUES (?, ?, ?)", (producer, *state.producers[producer]))
             else:
                 db.execute("DELETE FROM producer WHERE id = ?", (producer,))
-        db.executemany(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("position", state.position), ("digest", state.digest)]
-        )
+        meta = {"position": state.position, "digest": state.digest}
+        if changes.notices:
+            meta["notices"] = encode(state.notices)
+        db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
 
     def _load(self) -> State:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        state = State(self._find_sent, position=meta["position"], digest=meta["digest"])
+        state = State(self, position=meta["position"], digest=meta["digest"], notices=_decode_notices(meta["notices"]))
         by_no: dict[int, Room] = {}
-        for no, room_id, title, owner, head, last_ts in self._db.execute(
-            "SELECT no, id, title, owner, head, last_ts FROM room ORDER BY no"
-        ):
-            by_no[no] = state.rooms[room_id] = Room(no, room_id, title, owner, head, last_ts)
-        for no, user, role in self._db.execute("SELECT room, user, role FROM member"):
-            by_no[no].members[user] = role
+        for row in self._db.execute("SELECT * FROM room ORDER BY no"):
+            no, room_id, title, private, dm, deleted, *numbers = row
+            room = Room(no, room_id, title, bool(private), bool(dm), bool(deleted), *numbers)
+            by_no[no] = state.rooms[room_id] = room
+        for room_no, user, *standing in self._db.execute("SELECT * FROM standing"):
+            by_no[room_no].standings[user] = Standing(*standing)
+        for (data,) in self._db.execute("SELECT data FROM account"):
+            account = _decode_account(data)
+            state.accounts[account.name] = account
         for producer, n, position in self._db.execute("SELECT id, n, position FROM producer"):
             state.producers[producer] = (n, position)
         return state
-
-
-@dataclass(frozen=True, slots=True)
-class RoomView:
-    """A room as one user sees it: ``member`` says whether the user belongs to it."""
-
-    no: int
-    head: int
-    member: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RoomRow:
-    """A room in a listing."""
-
-    id: str
-    title: str
-    members: int
-    head: int
-
-
-class Reader:
-    """Reads from the file while it is written; every method sees one consistent snapshot.
-
-    Not for two threads at once.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None)
-
-    def room(self, room_id: str, user: str) -> RoomView | None:
-        """One room, or None if there is none."""
-        row = self._db.execute(
-            "SELECT no, head, EXISTS (SELECT 1 FROM member WHERE room = no AND user = ?) FROM room WHERE id = ?",
-            (user, room_id),
-        ).fetchone()
-        return RoomView(row[0], row[1], bool(row[2])) if row else None
-
-    def rooms(self, prefix: str, after: str, limit: int) -> list[RoomRow]:
-        """Rooms in order of id: those that start with ``prefix``, beyond ``after``."""
-        rows = self._db.execute(
-            "SELECT id, title, members, head FROM room WHERE id >= ? AND id > ? AND id < ? ORDER BY id LIMIT ?",
-            (prefix, after, prefix + "\U0010ffff", limit),
-        )
-        return [RoomRow(*row) for row in rows]
-
-    def events(self, room_no: int, first: int, last: int, max_bytes: int) -> list[bytes]:
-        """Payloads of the events ``first`` .. ``last``: as many as fit in ``max_bytes``, but at least one."""
-        cursor = self._db.execute(
-            "SELECT payload FROM event WHERE room = ? AND seq BETWEEN ? AND ? ORDER BY seq", (room_no, first, last)
-        )
-        return _within(max_bytes, cursor)
-
-    def messages(self, room_no: int, before: int, limit: int, max_bytes: int) -> list[bytes]:
-        """Payloads of the last messages with a seq below ``before``, in ascending order.
-
-        At most ``limit``, and as many as fit in ``max_bytes``, but at least one.
-        """
-        cursor = self._db.execute(
-            "SELECT payload FROM message JOIN event USING (room, seq) WHERE room = ? AND seq < ?"
-            " ORDER BY seq DESC LIMIT ?",
-            (room_no, before, limit),
-        )
-        return _within(max_bytes, cursor)[::-1]
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
-
-def discard(path: Path) -> None:
-    """Remove a store's file and what SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _within(max_bytes: int, cursor: sqlite3.Cursor) -> list[bytes]:
-    """The first payloads of a cursor that fit, at least one; the cursor is closed, so that it holds no snapshot."""
-    payloads: list[bytes] = []
-    total = 0
-    with closing(cursor):
-        for (payload,) in cursor:
-            total += len(payload)
-            if payloads and total > max_bytes:
-                break
-            payloads.append(payload)
-    return payloads
-
-
-@contextmanager
-def _corruption_named(path: Path) -> Iterator[None]:
-    """Tell a damaged file, which must be rebuilt, from trouble that passes (a full disk, say)."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "malformed" in str(error):
-            raise StoreCorrupt(f"{path}: {error}") from error
-        raise
-    except sqlite3.DatabaseError as error:
-        raise StoreCorrupt(f"{path}: {error}") from error
-
-
-def _open_file(path: Path, epoch: str) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _corruption_named(path):
-        db = _connect(path)
-        if _identity(db) not in (None, (SCHEMA_VERSION, epoch)):
-            db.close()
-            discard(path)
-            db = _connect(path)
-        if _identity(db) is None:
-            with db:
-                db.executescript(f"BEGIN; {_SCHEMA}")
-                meta = {"schema": SCHEMA_VERSION, "epoch": epoch, "position": 0, "digest": b""}
-                db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-    return db
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA cache_size = -65536")
-    return db
-
-
-def _identity(db: sqlite3.Connection) -> tuple[int, str] | None:
-    """Schema version and epoch of a file; None for a new one."""
-    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
-        return None
-    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('schema', 'epoch')"))
-    return meta["schema"], meta["epoch"]

@@ -12,7 +12,8 @@ import trio
 
 from node.client import open_client
 from node.errors import ErrorCode
-from node.protocol.messages import MessageEvent, Since
+from node.protocol.pushes import MessageEvent
+from node.protocol.requests import Since
 from tests.nats_cluster import PASSWORD, USER, NatsCluster
 from tests.unit.local_node import talking
 

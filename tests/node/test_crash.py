@@ -11,7 +11,7 @@ import trio
 
 from node.client import ChatClient, open_client
 from node.errors import RequestError
-from node.protocol.messages import MessageEvent
+from node.protocol.pushes import MessageEvent
 
 from .process import NodeProcess, chat_node
 

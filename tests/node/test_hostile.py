@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from node.client import open_client
-from node.protocol.messages import MemberEvent, MessageEvent
+from node.protocol.pushes import MemberEvent, MessageEvent
 
 from .hostile import ATTACKS, say, websocket
 from .process import NodeProcess, until
@@ -128,10 +128,11 @@ async def test_memory_comes_back(node: NodeProcess) -> None:
                 nursery.start_soon(attack, name)
 
     at_once = trio.CapacityLimiter(8)
-    before, files = {"connections": 0, "sockets": 1}, node.process.num_fds()
+    before = {"connections": 0, "sockets": 1}
     await wait_for_footprint(node, before)
     await all_attacks()
-    warm = node.process.memory_info().rss
+    await wait_for_footprint(node, before)
+    warm, files = node.process.memory_info().rss, node.process.num_fds()
     for _ in range(2):
         await all_attacks()
     await wait_for_footprint(node, before)

@@ -11,7 +11,8 @@ import trio
 
 from node.client import ChatClient, Gap, RoomFeed, open_client
 from node.errors import ErrorCode, RequestError
-from node.protocol.messages import Acknowledged, MessageEvent
+from node.protocol.answers import Acknowledged
+from node.protocol.pushes import MessageEvent
 from tests.scenarios.lab import Lab
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import trio
 
 from node.client import open_client
-from node.protocol.messages import MessageEvent, Since
+from node.protocol.pushes import MessageEvent
+from node.protocol.requests import Since
 from tests.scenarios import chatting
 from tests.scenarios.lab import STACK, Lab, run
 

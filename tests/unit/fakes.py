@@ -78,6 +78,16 @@ class MemoryLog:
             raise LogUnavailable("the log is down")
 
 
+class NoDisk:
+    """For a state whose changes are all still in memory."""
+
+    def find_sent(self, room_no: int, user: str, cid: str) -> None:
+        return None
+
+    def find_message(self, room_no: int, seq: int) -> None:
+        return None
+
+
 def raising(error: Exception) -> Callable[[], Awaitable[None]]:
     """Trouble that raises."""
 

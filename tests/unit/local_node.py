@@ -11,26 +11,28 @@ from typing import Any
 
 import trio
 
+from node.accounts import Passwords
 from node.auth import Authenticator
 from node.config import Settings
-from node.connection import Node
+from node.conversation import Node
 from node.hub import Hub
 from node.metrics import Metrics
+from node.presence import Presence
 from node.replica import Replica
 from node.server import Server
 from node.submitter import Submitter
 from node.transport.websocket import ClientSocket, Disconnected, connect
 
-from .fakes import MemoryLog
+from .fakes import MemoryBus, MemoryLog
 
 KEY = "a-key-that-is-long-enough-for-hs256"
-SETTINGS = Settings(auth_mode=("token", "guest"), jwt_key=KEY, send_rate=0, request_rate=0)
+SETTINGS = Settings(auth_mode=("token", "accounts", "guest"), jwt_key=KEY, send_rate=0, request_rate=0, typing_rate=0)
 
 
 class LocalNode:
     """The parts of a node, wired as ``node.app`` does. Use :func:`local_node`."""
 
-    def __init__(self, log: MemoryLog, directory: Path, settings: Settings) -> None:
+    def __init__(self, log: MemoryLog, directory: Path, settings: Settings, bus: MemoryBus | None = None) -> None:
         self.log = log
         self.metrics = Metrics()
         self.hub = Hub(settings.max_unsent_bytes)
@@ -38,8 +40,19 @@ class LocalNode:
         path = directory / f"{settings.node_id}.sqlite"
         self.replica = Replica(log, path, self.hub, self.submitter, self.metrics)
         authenticator = Authenticator(settings.auth_mode, settings.jwt_key)
+        self.presence = Presence(self.hub, settings.node_id, bus)
         self.server = Server(
-            Node(settings, log.epoch, authenticator, self.hub, self.replica, self.submitter, self.metrics)
+            Node(
+                settings=settings,
+                epoch=log.epoch,
+                authenticator=authenticator,
+                passwords=Passwords(),
+                hub=self.hub,
+                replica=self.replica,
+                submitter=self.submitter,
+                presence=self.presence,
+                metrics=self.metrics,
+            )
         )
         self.port = 0
         self._scope = trio.CancelScope()
@@ -64,6 +77,7 @@ class LocalNode:
     async def _serve(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
         await nursery.start(self.replica.run)
         nursery.start_soon(self.submitter.run)
+        nursery.start_soon(self.presence.listen)
         await self.replica.wait_ready()
         listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
         self.port = listeners[0].socket.getsockname()[1]
@@ -73,10 +87,10 @@ class LocalNode:
 
 @asynccontextmanager
 async def local_node(
-    directory: Path, *, log: MemoryLog | None = None, port: int = 0, **settings: Any
+    directory: Path, *, log: MemoryLog | None = None, bus: MemoryBus | None = None, port: int = 0, **settings: Any
 ) -> AsyncGenerator[LocalNode]:
     """A node that serves while the block runs, and then ends without a word, as a crash would."""
-    node = LocalNode(log or MemoryLog(), directory, replace(SETTINGS, **settings))
+    node = LocalNode(log or MemoryLog(), directory, replace(SETTINGS, **settings), bus)
     node.port = port
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)
@@ -137,10 +151,14 @@ class Talker:
 
 
 @asynccontextmanager
-async def talking(url: str, user: str | None = None, timeout_s: float = 5) -> AsyncGenerator[Talker]:
-    """A connection to a node, with hello said if there is a user."""
+async def talking(
+    url: str, user: str | None = None, timeout_s: float = 5, token: str | None = None
+) -> AsyncGenerator[Talker]:
+    """A connection to a node, with hello said if there is a user, or a token."""
     async with connect(url, timeout_s=timeout_s, max_frame_bytes=16 * 2**20) as socket:
         talker = Talker(socket)
         if user is not None:
             assert (await talker.ask(op="hello", v=[1], user=user))["user"] == user
+        if token is not None:
+            assert "user" in await talker.ask(op="hello", v=[1], token=token)
         yield talker

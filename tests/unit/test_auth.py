@@ -104,6 +104,7 @@ def test_a_guest_needs_a_proper_name(user: str) -> None:
 def test_what_is_not_switched_on_does_not_count() -> None:
     assert "token" in refusal(user="ana").msg
     assert "user name" in refusal(token=signed(), modes=("guest",)).msg
+    assert "password" in refusal(token=signed(), user="ana", modes=("accounts",)).msg
     refusal()
 
 

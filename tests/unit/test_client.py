@@ -10,9 +10,12 @@ import pytest
 import trio
 import trio.testing
 
-from node.client import ChatClient, ClientClosed, Gap, RoomFeed, _next_urls, open_client
+from node.client import ChatClient, ClientClosed, Gap, RoomFeed, open_client
+from node.client_link import next_urls
 from node.errors import CloseCode, ErrorCode, RequestError
-from node.protocol.messages import Joined, MemberEvent, MessageEvent, Since
+from node.protocol.answers import Joined
+from node.protocol.pushes import MemberEvent, MessageEvent
+from node.protocol.requests import Since
 
 from .fakes import MemoryLog
 from .local_node import LocalNode, local_node, until
@@ -162,11 +165,11 @@ def test_every_address_has_its_turn() -> None:
     tried, urls = [], known
     for _ in range(6):
         tried.append(urls[0])
-        urls = _next_urls(urls, urls[0], [], known)
+        urls = next_urls(urls, urls[0], [], known)
     assert tried == [*known, *known]
-    assert _next_urls(known, "a", ["x"], known) == ["x", "b", "c", "a"]
-    assert _next_urls(["x", "b", "c", "a"], "x", [], known) == ["b", "c", "a"]
-    assert _next_urls(known, "a", ["c"], known) == ["c", "b", "a"]
+    assert next_urls(known, "a", ["x"], known) == ["x", "b", "c", "a"]
+    assert next_urls(["x", "b", "c", "a"], "x", [], known) == ["b", "c", "a"]
+    assert next_urls(known, "a", ["c"], known) == ["c", "b", "a"]
 
 
 async def test_a_node_that_does_not_want_it_is_believed(tmp_path: Path) -> None:
@@ -229,7 +232,7 @@ async def test_a_dead_node_is_left_without_a_word_from_it(tmp_path: Path) -> Non
         mute_url = f"ws://127.0.0.1:{mute.socket.getsockname()[1]}/ws"
         async with open_client([mute_url], user="ana", ping_s=0.2) as ana:
             await make_room(ana)
-            ana._urls.append(node.url)
+            ana._link._urls.append(node.url)
             dead.append(True)
             with trio.fail_after(8):
                 await ana.send("a", "x")

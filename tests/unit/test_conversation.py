@@ -49,7 +49,10 @@ async def test_an_acknowledged_message_is_in_the_next_page_and_on_the_next_join(
         assert (joined["head"], "recovered" in joined) == (3, False)
         assert [push["op"] for push in await bo.pushes(3)] == ["room", "msg", "member"]
         listed = await bo.ask(op="rooms", prefix="a")
-        assert listed == {"rooms": [{"room": "a", "title": "Title", "members": 2, "head": 3}], "more": False}
+        assert listed == {
+            "rooms": [{"room": "a", "title": "Title", "members": 2, "head": 3, "role": "member", "unread": 3}],
+            "more": False,
+        }
 
 
 async def test_pipelined_sends_keep_their_order(node: LocalNode) -> None:

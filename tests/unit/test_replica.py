@@ -16,8 +16,9 @@ from node.errors import StoreCorrupt
 from node.hub import Hub
 from node.metrics import Metrics
 from node.replica import Replica
+from node.state.reader import RoomView
 from node.state.records import CreateRoom, SendMessage
-from node.state.store import Applied, RoomView, Store
+from node.state.store import Applied, Store
 from node.submitter import Submitter
 
 from .fakes import MemoryLog
@@ -65,7 +66,7 @@ async def test_it_catches_up_and_goes_on_after_a_restart(tmp_path: Path) -> None
             await append(log, ENTRIES[5:] if applied == 11 else [])
             await replica.catch_up()
             assert (replica.applied, replica.head) == (applied, applied)
-            assert await replica.read(lambda reader: reader.room("a", "ana")) == RoomView(1, applied, True)
+            assert await replica.read(lambda reader: reader.room("a", "ana")) == RoomView(1, 1, applied, False, "owner")
 
 
 async def test_two_replicas_of_one_log_agree(tmp_path: Path) -> None:
@@ -174,4 +175,4 @@ async def test_reads_do_not_wait_for_each_other_without_end(tmp_path: Path) -> N
             async with trio.open_nursery() as nursery:
                 for _ in range(50):
                     nursery.start_soon(look)
-        assert seen == [RoomView(1, 11, True)] * 50
+        assert seen == [RoomView(1, 1, 11, False, "owner")] * 50

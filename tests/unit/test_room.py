@@ -12,14 +12,14 @@ from node.hub import Hub
 from node.outbox import Outbox
 from node.protocol.frames import text_frame
 from node.room import Room
-from node.state.model import Event
+from node.state.model import Event, Push
 
 BUFFER_BYTES = 1000
 
 
-def event(seq: int, room: str = "a", size: int = 20, left: str | None = None) -> Event:
+def event(seq: int, room: str = "a", size: int = 20, left: str | None = None, closed: bool = False) -> Event:
     payload = json.dumps({"room": room, "seq": seq}).encode().ljust(size)
-    return Event(room, 1, seq, payload, left)
+    return Event(room, 1, seq, payload, left, closed)
 
 
 def frames(*seqs: int, room: str = "a", size: int = 20) -> bytes:
@@ -170,6 +170,62 @@ def test_nothing_follows_a_leave_on_any_connection_of_the_user(hub: Hub) -> None
     hub.publish([event(5)])
     assert (leaver.outbox.take(), elsewhere.outbox.take()) == (b"", b"")
     assert other.outbox.take() == frames(1, 2, 3, 4, 5)
+
+
+def test_the_end_of_a_room_is_its_last_word_and_comes_before_answers_to_it(hub: Hub) -> None:
+    ana, bo, late = Member(hub, "ana"), Member(hub, "bo"), Member(hub, "late")
+    parted: list[str] = []
+    hub.on_part = lambda user, outbox, room: parted.append(user)
+    for member in (ana, bo):
+        member.follow(0, 1)
+    hub.subscribe(late.outbox, "a")  # has not been told where the room stands
+    ana.outbox.answer(b"sent", after_events=True)
+    hub.publish([event(1), event(2, closed=True), event(3)])
+    assert ana.outbox.take() == frames(1, 2) + text_frame(b"sent")
+    assert (bo.outbox.take(), late.outbox.take()) == (frames(1, 2), b"")
+    assert (hub.room_count, sorted(parted), bo.outbox.cursors) == (0, ["ana", "bo", "late"], {})
+    room = bo.follow(3, 3)  # event 3 is of the new room, and in the store
+    hub.publish([event(4)])
+    assert (bo.outbox.take(), bo.outbox.behind()) == (b"", (room, 3, 3))
+
+
+def test_who_is_behind_the_buffer_is_told_the_end_too(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    member.follow(head=10, first=5)
+    hub.publish([event(11, closed=True)])
+    assert member.outbox.take() == frames(11)
+
+
+def test_pushes_go_to_one_user_or_to_everybody(hub: Hub) -> None:
+    ana, elsewhere, bo = Member(hub, "ana"), Member(hub, "ana"), Member(hub, "bo")
+    hub.publish([], [Push("ana", b"one"), Push("nobody", b"none"), Push(None, b"all")])
+    assert ana.outbox.take() == elsewhere.outbox.take() == text_frame(b"one") + text_frame(b"all")
+    assert bo.outbox.take() == text_frame(b"all")
+    hub.exit("bo", bo.outbox)
+    hub.publish([], [Push(None, b"all")])
+    assert bo.outbox.take() == b""
+
+
+def test_whispers_go_to_who_receives_the_room_but_one(hub: Hub) -> None:
+    ana, bo, cy = Member(hub, "ana"), Member(hub, "bo"), Member(hub, "cy")
+    for member in (ana, bo):
+        member.follow(0, 1)
+    hub.subscribe(cy.outbox, "a")
+    hub.whisper("a", b"frame", besides="ana")
+    hub.whisper("none", b"frame", besides="")
+    assert (ana.outbox.take(), bo.outbox.take(), cy.outbox.take()) == (b"", b"frame", b"")
+
+
+def test_parting_is_told_once_for_each_room_left(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    parted: list[tuple[str, str]] = []
+    hub.on_part = lambda user, outbox, room: parted.append((user, room.id))
+    for room_id in ("a", "b"):
+        member.follow(0, 1, room_id)
+    hub.publish([event(1, left="ana"), event(2, left="ana")])
+    assert parted == [("ana", "a")]
+    hub.exit("ana", member.outbox)
+    assert parted == [("ana", "a"), ("ana", "b")]
 
 
 def test_a_forgotten_room_is_not_read_from_the_store_either(hub: Hub) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from node.errors import ErrorCode
-from node.state.model import MAX_PRODUCERS, State
+from node.state.model import MAX_PRODUCERS, Standing, State
+from node.state.outcome import Accepted, Rejected
 from node.state.records import (
     BATCH_VERSION,
     AnyRecord,
@@ -22,27 +24,11 @@ from node.state.records import (
     decode_batch,
     encode_batch,
 )
-from node.state.rules import Accepted, Outcome, Rejected, apply_entry, apply_record
+from node.state.rules import apply_entry, apply_record
 
-from .history import entry, logs
-
-
-def state_after(*records: AnyRecord) -> State:
-    """All changes are kept in memory here, so nothing is looked up on disk."""
-    state = State(lambda *_: None)
-    for record in records:
-        apply_record(state, record)
-    return state
-
-
-def events(state: State) -> list[dict[str, Any]]:
-    return [json.loads(event.payload) for event in state.changes.events]
-
-
-def code(outcome: Outcome) -> ErrorCode:
-    assert isinstance(outcome, Rejected)
-    return outcome.code
-
+from .fakes import NoDisk
+from .history import BEGINNING, RECORDS, entry, logs
+from .states import code, events, state_after
 
 ROOM = CreateRoom("ana", 100, "a", "Title")
 
@@ -51,10 +37,13 @@ def test_a_room_is_made_once_and_its_maker_is_in_it() -> None:
     state = state_after()
     assert apply_record(state, ROOM) == Accepted(1, 100)
     assert code(apply_record(state, CreateRoom("bo", 101, "a"))) is ErrorCode.ROOM_EXISTS
-    assert state.rooms["a"].members == {"ana": "owner"}
+    assert state.rooms["a"].standings == {"ana": Standing("owner")}
     assert events(state) == [
-        {"op": "room", "room": "a", "seq": 1, "change": "created", "title": "Title", "by": "ana", "ts": 100}
-    ]
+        {
+            "op": "room", "room": "a", "seq": 1, "change": "created",
+            "title": "Title", "private": False, "by": "ana", "ts": 100,
+        }
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -164,22 +153,32 @@ def test_the_longest_silent_producers_are_forgotten() -> None:
 
 @given(logs())
 def test_rooms_stay_dense_and_consistent(log: list[tuple[int, bytes]]) -> None:
-    state = State(lambda *_: None)
+    state = State(NoDisk())
     for position, data in log:
         apply_entry(state, position, data)
     for room in state.rooms.values():
         payloads = [json.loads(event.payload) for event in state.changes.events if event.room == room.id]
         assert [payload["seq"] for payload in payloads] == list(range(1, room.head + 1))
+        assert room.size == sum(room.rank(user) > 0 for user in room.standings)
         assert [payload["ts"] for payload in payloads] == sorted(payload["ts"] for payload in payloads)
-        said = [(payload["from"], payload["cid"]) for payload in payloads if payload["op"] == "msg"]
+        said = [(p["from"], p["cid"]) for p in payloads if p["op"] == "msg" and p["seq"] >= room.first]
         assert len(said) == len(set(said))
+
+
+@given(st.lists(RECORDS, max_size=30))
+def test_what_is_refused_changes_nothing(records: list[AnyRecord]) -> None:
+    state = state_after(*BEGINNING)
+    for record in records:
+        before = deepcopy((state.rooms, state.accounts, state.notices, state.changes))
+        if isinstance(apply_record(state, record), Rejected):
+            assert (state.rooms, state.accounts, state.notices, state.changes) == before
 
 
 @given(logs())
 def test_the_same_log_has_the_same_digest(log: list[tuple[int, bytes]]) -> None:
     digests = []
     for _ in range(2):
-        state = State(lambda *_: None)
+        state = State(NoDisk())
         for position, data in log:
             apply_entry(state, position, data)
         digests.append(state.digest)

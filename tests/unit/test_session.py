@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from node.auth import Authenticator, sign_token
+from node.auth import Identity
 from node.config import Settings
 from node.errors import CloseCode, CloseConnection, ErrorCode
-from node.protocol.messages import RefusedRequest
-from node.protocol.session import Commit, Enter, Greet, Pong, Query, Session, limits_of
-from node.state.records import CreateRoom, JoinRoom, LeaveRoom, SendMessage
+from node.protocol.requests import Hello, History, Join, Ping, RefusedRequest, Rooms, decode_request
+from node.protocol.session import Session, limits_of
+from node.protocol.translate import dm_room_id
+from node.state.records import CreateRoom, JoinRoom, LeaveRoom, PutNotice, SendMessage
 
-KEY = "a-key-that-is-long-enough-for-hs256"
+from .test_wire import REQUESTS
+
 UNIX = 1_700_000_000.5
 TS = 1_700_000_000_500
 SETTINGS = Settings(auth_mode=("token", "guest"))
@@ -26,9 +28,9 @@ class Talk:
 
     def __init__(self, settings: Settings = SETTINGS, *, greeted: bool = True) -> None:
         self.now = 0.0
-        self.session = Session(settings, Authenticator(settings.auth_mode, KEY), self.now)
+        self.session = Session(settings, self.now)
         if greeted:
-            self.say(op="hello", v=[1], user="ana")
+            self.session.let_in(Identity("ana"))
 
     def say(self, **request: Any) -> Any:
         return self.session.handle(json.dumps({"id": 1, **request}), self.now, lambda: UNIX)
@@ -44,23 +46,18 @@ class Talk:
         return caught.value.code
 
 
-def test_hello_lets_a_guest_or_a_token_in() -> None:
+def test_hello_comes_first_and_lets_nobody_in_by_itself() -> None:
     talk = Talk(greeted=False)
     command = talk.say(op="hello", v=[7, 1], user="ana")
-    assert isinstance(command, Greet)
-    assert talk.session.identity is command.identity
-    assert command.identity.user == "ana"
-    token = sign_token(KEY, "bo", UNIX, 60)
-    assert Talk(greeted=False).say(op="hello", v=[1], token=token).identity.user == "bo"
+    assert command.request == Hello(id=1, v=[7, 1], user="ana")
+    assert command.record is None
+    assert talk.session.identity is None
+    assert talk.closed(op="ping") is CloseCode.PROTOCOL_VIOLATION
 
 
 @pytest.mark.parametrize(
     ("hello", "code"),
     [
-        ({"op": "hello", "v": [1]}, CloseCode.BAD_CREDENTIALS),
-        ({"op": "hello", "v": [1], "user": "not a name"}, CloseCode.BAD_CREDENTIALS),
-        ({"op": "hello", "v": [1], "token": "x"}, CloseCode.BAD_CREDENTIALS),
-        ({"op": "hello", "v": [1], "token": sign_token(KEY, "ana", UNIX - 99, 9)}, CloseCode.TOKEN_EXPIRED),
         ({"op": "hello", "v": [2], "user": "ana"}, CloseCode.UNSUPPORTED_VERSION),
         ({"op": "hello", "v": [], "user": "ana"}, CloseCode.UNSUPPORTED_VERSION),
         ({"op": "hello", "v": "1", "user": "ana"}, CloseCode.PROTOCOL_VIOLATION),
@@ -81,12 +78,38 @@ def test_each_request_becomes_its_command_with_user_and_time() -> None:
     assert talk.say(op="create_room", room="a", title="t").record == CreateRoom("ana", TS, "a", "t")
     assert talk.say(op="leave", room="a").record == LeaveRoom("ana", TS, "a")
     join = talk.say(op="join", room="a")
-    assert isinstance(join, Enter)
-    assert join.record == JoinRoom("ana", TS, "a")
-    assert isinstance(talk.say(op="send", room="a", cid="c", body="x"), Commit)
-    assert isinstance(talk.say(op="history", room="a"), Query)
-    assert isinstance(talk.say(op="rooms"), Query)
-    assert isinstance(talk.say(op="ping"), Pong)
+    assert (join.request, join.record) == (Join(id=1, room="a"), JoinRoom("ana", TS, "a"))
+    for request in ({"op": "history", "room": "a"}, {"op": "rooms"}, {"op": "ping"}):
+        command = talk.say(**request)
+        assert isinstance(command.request, History | Rooms | Ping)
+        assert command.record is None
+
+
+def test_what_changes_something_has_a_record_and_a_question_has_none() -> None:
+    talk = Talk()
+    questions = {"hello", "ping", "whoami", "rooms", "members", "typing", "history", "search"}
+    for request in REQUESTS:
+        if request["op"] not in ("hello", "notice"):
+            record = talk.say(**request).record
+            assert (record is None) == (request["op"] in questions), request
+            assert record is None or (record.user, record.ts, record.admin) == ("ana", TS, False)
+            if request["op"] == "typing":
+                talk.now += 2
+
+
+def test_the_record_of_an_admin_says_so_and_only_an_admin_sends_notices() -> None:
+    talk = Talk(greeted=False)
+    talk.session.let_in(Identity("root", frozenset({"admin"})))
+    assert talk.say(op="delete_room", room="a").record.admin
+    assert talk.say(op="notice", text="soon", until=9).record == PutNotice("root", TS, "info", "soon", 9, admin=True)
+    assert Talk().refused(op="notice", text="soon", until=9).error.code is ErrorCode.FORBIDDEN
+
+
+def test_a_direct_room_has_one_id_from_both_sides_and_another_for_others() -> None:
+    ids = {dm_room_id(*pair) for pair in (("ana", "bo"), ("bo", "ana"), ("ana", "bob"), ("an", "abo"))}
+    assert len(ids) == 3
+    for room_id in ids:
+        decode_request(json.dumps({"id": 1, "op": "join", "room": room_id}))
 
 
 def test_a_user_cannot_speak_for_another() -> None:
@@ -103,7 +126,7 @@ def test_a_second_hello_is_refused_and_changes_nothing() -> None:
 def test_a_bad_request_does_not_end_the_conversation_but_what_is_not_json_does() -> None:
     talk = Talk()
     assert talk.refused(op="fly").error.code is ErrorCode.BAD_REQUEST
-    assert isinstance(talk.say(op="ping"), Pong)
+    assert talk.say(op="ping")
     with pytest.raises(CloseConnection) as caught:
         talk.session.handle("}", talk.now, lambda: UNIX)
     assert caught.value.code is CloseCode.PROTOCOL_VIOLATION
@@ -125,7 +148,7 @@ def test_sends_are_limited_and_told_when_to_come_again() -> None:
     assert error.code is ErrorCode.RATE_LIMITED
     assert error.retry
     assert error.retry_ms is not None
-    assert isinstance(talk.say(op="ping"), Pong)  # other requests have a limit of their own
+    assert talk.say(op="ping")  # other requests have a limit of their own
     talk.now += error.retry_ms / 1000
     assert talk.say(**send)
 
@@ -138,8 +161,8 @@ def test_a_body_too_large_costs_no_send() -> None:
 
 def test_too_many_requests_end_the_connection_for_a_while() -> None:
     talk = Talk(replace(SETTINGS, request_rate=1.0, request_burst=3))
-    talk.say(op="ping")
-    talk.say(op="ping")
+    for _ in range(3):
+        talk.say(op="ping")
     assert talk.closed(op="ping") is CloseCode.TOO_MANY_REQUESTS
 
 

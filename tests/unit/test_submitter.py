@@ -12,11 +12,12 @@ import trio.testing
 from node.errors import ErrorCode, LogChanged, LogFull, LogUnavailable, RequestError
 from node.log.base import MAX_ENTRY_BYTES
 from node.state.model import State
+from node.state.outcome import Accepted, Outcome, Rejected
 from node.state.records import CreateRoom, SendMessage, decode_batch
-from node.state.rules import Accepted, Outcome, Rejected, apply_entry
+from node.state.rules import apply_entry
 from node.submitter import MAX_BATCH_RECORDS, Submitter, accepted
 
-from .fakes import MemoryLog, raising, waiting
+from .fakes import MemoryLog, NoDisk, raising, waiting
 
 TIMEOUT_S = 15.0
 
@@ -27,7 +28,7 @@ class Harness:
     def __init__(self, max_pending: int = 10_000) -> None:
         self.log = MemoryLog()
         self.submitter = Submitter(self.log, max_pending, TIMEOUT_S)
-        self.state = State(lambda *_: None)
+        self.state = State(NoDisk())
         self.outcomes: dict[int, Outcome] = {}
         self.told_at: dict[int, float] = {}
         self.applying = True

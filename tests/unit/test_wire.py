@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.errors import CloseCode, CloseConnection, ErrorCode, RequestError
-from node.protocol import messages
+from node.protocol import answers, pushes, requests
+from node.protocol.answers import encode_error, encode_ok
 from node.protocol.frames import text_frame
-from node.protocol.messages import RefusedRequest, decode_request, encode_error, encode_ok
+from node.protocol.pushes import encode
+from node.protocol.requests import RefusedRequest, decode_request
 
 REQUESTS: list[dict[str, Any]] = [
     {"op": "hello", "v": [1, 2], "token": "t", "client": "web/1.0"},
@@ -26,7 +28,26 @@ REQUESTS: list[dict[str, Any]] = [
     {"op": "join", "room": "0", "limit": 0},
     {"op": "leave", "room": "a.b_c-d"},
     {"op": "send", "room": "general", "cid": "c-18", "body": "hello"},
-    {"op": "history", "room": "general", "before": 42, "limit": 500},
+    {"op": "history", "room": "general", "before": 42, "limit": 500, "thread": 7},
+    {"op": "hello", "v": [1], "user": "ana", "password": "correct horse"},
+    {"op": "whoami"},
+    {"op": "create_room", "room": "general", "private": True},
+    {"op": "update_room", "room": "general", "title": "", "private": False},
+    {"op": "delete_room", "room": "general"},
+    {"op": "rooms", "mine": True},
+    {"op": "dm", "user": "Bo.B@example.org"},
+    {"op": "members", "room": "general", "limit": 500, "after": "ana"},
+    *({"op": op, "room": "general", "user": "bo"} for op in ("invite", "kick", "ban", "unban")),
+    {"op": "role", "room": "general", "user": "bo", "role": "owner"},
+    {"op": "mute", "room": "general", "user": "bo", "until": 0},
+    {"op": "send", "room": "general", "cid": "c-18", "body": "hello", "reply_to": 42},
+    {"op": "edit", "room": "general", "seq": 42, "body": "hello"},
+    {"op": "delete", "room": "general", "seq": 42},
+    {"op": "react", "room": "general", "seq": 42, "emoji": "🏳️‍🌈", "on": False},
+    {"op": "read", "room": "general", "seq": 42},
+    {"op": "typing", "room": "general"},
+    {"op": "search", "query": "a b", "room": "general", "limit": 1, "before": 7340032},
+    {"op": "notice", "text": "soon", "until": 2**53, "level": "warning"},
 ]
 
 
@@ -35,7 +56,7 @@ REQUESTS: list[dict[str, Any]] = [
 def test_every_request_is_read_as_written(request_: dict[str, Any], request_id: int | str) -> None:
     wanted = {"id": request_id, **request_}
     decoded = decode_request(json.dumps({**wanted, "unknown": {"later": True}}))
-    found = json.loads(messages.encode(decoded))
+    found = json.loads(encode(decoded))
     assert {name: found[name] for name in wanted} == wanted
 
 
@@ -63,7 +84,23 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"op": "rooms", "limit": 501}, "$.limit"),
     ({"op": "create_room", "room": "a", "title": "t" * 201}, "$.title"),
     ({"op": "hello", "v": "1"}, "$.v"),
+    *(({"op": "kick", "room": "a", "user": user}, "$.user") for user in ("", "a b", "-a", "x" * 65, "bo\n", None)),
+    ({"op": "role", "room": "a", "user": "bo", "role": "admin"}, "$.role"),
+    ({"op": "role", "room": "a", "user": "bo"}, "role"),
+    ({"op": "mute", "room": "a", "user": "bo", "until": -1}, "$.until"),
+    ({"op": "react", "room": "a", "seq": 1, "emoji": "x" * 33}, "$.emoji"),
+    ({"op": "react", "room": "a", "seq": 1, "emoji": ""}, "$.emoji"),
+    ({"op": "edit", "room": "a", "seq": 1, "body": ""}, "$.body"),
+    ({"op": "search", "query": ""}, "$.query"),
+    ({"op": "search", "query": "q" * 201}, "$.query"),
+    ({"op": "notice", "text": "x", "until": 1, "level": "panic"}, "$.level"),
+    ({"op": "notice", "text": "x" * 1001, "until": 1}, "$.text"),
 ]
+
+
+def test_no_request_is_left_out() -> None:
+    every = {cls.__struct_config__.tag for cls in get_args(requests.AnyRequest)}
+    assert {request["op"] for request in REQUESTS} == every
 
 
 @pytest.mark.parametrize(("request_", "named"), BAD)
@@ -107,7 +144,7 @@ def test_what_is_not_json_ends_the_connection(frame: str | bytes) -> None:
 
 def test_json_in_an_ignored_field_may_be_deep_but_not_bottomless() -> None:
     frame = '{{"id":1,"op":"ping","x":{}}}'
-    assert decode_request(frame.format("[" * 100 + "]" * 100)) == messages.Ping(id=1)
+    assert decode_request(frame.format("[" * 100 + "]" * 100)) == requests.Ping(id=1)
     with pytest.raises(CloseConnection):
         decode_request(frame.format("[" * 30_000 + "]" * 30_000))
 
@@ -119,8 +156,8 @@ def test_any_frame_is_a_request_a_refusal_or_the_end(frame: str | bytes) -> None
 
 
 def test_answers_carry_the_id_and_refusals_say_whether_to_retry() -> None:
-    assert json.loads(encode_ok("a", messages.Done())) == {"id": "a", "ok": {}}
-    assert json.loads(encode_ok(3, messages.Acknowledged(45, 9, False))) == {
+    assert json.loads(encode_ok("a", answers.Done())) == {"id": "a", "ok": {}}
+    assert json.loads(encode_ok(3, answers.Acknowledged(45, 9, False))) == {
         "id": 3,
         "ok": {"seq": 45, "ts": 9, "dup": False},
     }
@@ -137,12 +174,12 @@ def test_answers_carry_the_id_and_refusals_say_whether_to_retry() -> None:
 
 
 def test_pushes_look_as_in_the_protocol() -> None:
-    event = messages.MessageEvent("general", 42, "c-17", "bo", 1763805600123, "hi")
-    assert json.loads(messages.encode(event)) == {
+    event = pushes.MessageEvent("general", 42, "c-17", "bo", 1763805600123, "hi")
+    assert json.loads(encode(event)) == {
         "op": "msg", "room": "general", "seq": 42, "cid": "c-17", "from": "bo", "ts": 1763805600123, "body": "hi",
     }  # fmt: skip
-    joined = messages.Joined("general", "k3", 1, 44)
-    assert json.loads(messages.encode(joined)) == {"room": "general", "epoch": "k3", "first": 1, "head": 44}
+    joined = answers.Joined("general", "k3", 1, 44)
+    assert json.loads(encode(joined)) == {"room": "general", "epoch": "k3", "first": 1, "head": 44}
 
 
 @given(
@@ -162,5 +199,5 @@ def test_frames_are_read_back_by_another_implementation(payload: bytes) -> None:
 
 
 def test_history_embeds_messages_as_they_were_pushed() -> None:
-    page = messages.HistoryPage([msgspec.Raw(b'{"op":"msg"}')], first=1, head=9)
-    assert messages.encode(page) == b'{"msgs":[{"op":"msg"}],"first":1,"head":9}'
+    page = answers.HistoryPage([msgspec.Raw(b'{"op":"msg"}')], first=1, head=9)
+    assert encode(page) == b'{"msgs":[{"op":"msg"}],"first":1,"head":9}'

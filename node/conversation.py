@@ -1,0 +1,327 @@
+"""What a client says, carried out: hello, commits, joins and questions.
+
+Requests are carried out one after the other, so they take effect in the order in which they came. Commits do not wait:
+their answers arrive with the outcome.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import structlog
+import trio
+
+from node.accounts import Passwords
+from node.auth import ADMIN_ROLE, Authenticator, Identity, refuse_credentials
+from node.config import Settings
+from node.errors import CloseCode, CloseConnection, ErrorCode, RequestError
+from node.hub import Hub
+from node.metrics import Metrics
+from node.outbox import Outbox
+from node.presence import Presence
+from node.protocol import answers, requests
+from node.protocol.pushes import NoticePush, encode
+from node.protocol.session import Command, Session, limits_of
+from node.replica import Replica
+from node.room import Room
+from node.state.model import Account
+from node.state.outcome import Accepted, Outcome, Rejected
+from node.state.reader import Reader, RoomView
+from node.state.records import AnyRecord
+from node.submitter import Submitter
+
+PAGE_BYTES = 256 * 1024
+"""Of a room's past, this much is read, held and sent at once."""
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What all connections of a node share."""
+
+    settings: Settings
+    epoch: str
+    authenticator: Authenticator
+    passwords: Passwords
+    hub: Hub
+    replica: Replica
+    submitter: Submitter
+    presence: Presence
+    metrics: Metrics
+
+
+class Conversation:
+    """One client's conversation, whatever carries it.
+
+    Args:
+        node: what it shares with the others.
+        outbox: where answers go.
+        conn_id: the connection's id, as in the logs.
+    """
+
+    def __init__(self, node: Node, outbox: Outbox, conn_id: str) -> None:
+        self._node = node
+        self._outbox = outbox
+        self._conn_id = conn_id
+        self._session = Session(node.settings, trio.current_time())
+        self._log = logger.bind(conn=conn_id)
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who this is, once hello has been accepted."""
+        return self._session.identity
+
+    @property
+    def user(self) -> str:
+        """The user's name; empty before hello."""
+        return self.identity.user if self.identity else ""
+
+    @property
+    def _admin(self) -> bool:
+        return self.identity is not None and ADMIN_ROLE in self.identity.roles
+
+    def leave(self) -> None:
+        """The client is gone."""
+        if self.identity is not None:
+            self._node.hub.exit(self.user, self._outbox)
+
+    async def take(self, text: str) -> None:
+        """Take one frame, and do what it asks.
+
+        Raises:
+            CloseConnection: the conversation is over.
+        """
+        try:
+            command = self._session.handle(text, trio.current_time(), time.time)
+        except requests.RefusedRequest as refused:
+            self._refuse(refused.request_id, refused.error)
+            return
+        try:
+            await self._carry_out(command)
+        except RequestError as error:
+            self._refuse(command.request.id, error)
+
+    async def _carry_out(self, command: Command) -> None:
+        match command.request:
+            case requests.Hello() as request:
+                await self._greet(request)
+            case requests.Join() as request:
+                await self._enter(request, command.record)
+            case requests.History() as request:
+                await self._history(request)
+            case requests.Rooms() as request:
+                await self._rooms(request)
+            case requests.Members() as request:
+                await self._members(request)
+            case requests.Search() as request:
+                await self._search(request)
+            case requests.Typing() as request:
+                self._typing(request)
+            case requests.Whoami() as request:
+                self._whoami(request)
+            case requests.Ping() as request:
+                self._answer(request.id, answers.Done())
+            case request:
+                self._commit(request, command.record)
+
+    # --- hello ---
+
+    async def _greet(self, request: requests.Hello) -> None:
+        node, settings = self._node, self._node.settings
+        if not node.replica.ready:
+            raise CloseConnection(CloseCode.TRY_AGAIN_LATER, "this node is not ready; try another")
+        identity = await self._identify(request)
+        if node.hub.enter(identity.user, self._outbox) > settings.max_user_connections:
+            node.hub.exit(identity.user, self._outbox)
+            raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections of this user")
+        self._session.let_in(identity)
+        node.metrics.connections_total.inc()
+        self._log.info("connected", user=identity.user, client=request.client)
+        welcome = answers.Welcome(
+            v=requests.PROTOCOL_VERSION,
+            user=identity.user,
+            conn=self._conn_id,
+            node=settings.node_id,
+            heartbeat_s=settings.heartbeat_interval,
+            epoch=node.epoch,
+            limits=limits_of(settings),
+        )
+        self._answer(request.id, welcome)
+        for notice in await node.replica.read(Reader.notices):
+            if notice.until > time.time() * 1000:
+                self._outbox.answer(encode(NoticePush(notice.level, notice.text, notice.until)))
+
+    async def _identify(self, request: requests.Hello) -> Identity:
+        try:
+            if request.token is None and request.user is not None and "accounts" in self._node.settings.auth_mode:
+                account = await self._node.replica.read(lambda reader: reader.account(request.user or ""))
+                if account is not None or request.password is not None:
+                    return await self._from_account(account, request.password or "")
+            return self._node.authenticator.identify(token=request.token, user=request.user, now=time.time())
+        except RequestError as error:
+            raise refuse_credentials(error) from None
+
+    async def _from_account(self, account: Account | None, password: str) -> Identity:
+        """The owner of an account. A name that has one is nobody else's: guests may not take it."""
+        fits = await self._node.passwords.match(account.password_hash if account else None, password)
+        if account is None or not fits:
+            raise RequestError(ErrorCode.UNAUTHORIZED, "no such user, or another password")
+        if account.disabled:
+            raise CloseConnection(CloseCode.BANNED, "this account is disabled")
+        return Identity(account.name, frozenset(account.roles))
+
+    # --- what goes into the log ---
+
+    def _commit(self, request: requests.AnyRequest, record: AnyRecord | None) -> None:
+        assert record is not None, f"{type(request).__name__} is carried out by nobody"  # noqa: S101 - a table's hole
+        if isinstance(request, requests.Send):
+            self._node.metrics.messages_in_total.inc()
+        self._node.submitter.submit(record, partial(self._committed, request, record, trio.current_time()))
+
+    def _committed(self, request: requests.AnyRequest, record: AnyRecord, asked_at: float, outcome: Outcome) -> None:
+        """The outcome of a record: runs inside the replica's loop, so it only queues the answer."""
+        self._node.metrics.commit_seconds.observe(trio.current_time() - asked_at)
+        if isinstance(outcome, Rejected):
+            self._refuse(request.id, RequestError(outcome.code, outcome.msg))
+        elif isinstance(request, requests.Send):
+            acknowledged = answers.Acknowledged(outcome.seq, outcome.ts, outcome.dup)
+            self._answer(request.id, acknowledged, after_events=True)
+        else:
+            self._answer(request.id, _done(record, outcome), after_events=True)
+
+    # --- joining ---
+
+    async def _enter(self, request: requests.Join, record: AnyRecord | None) -> None:
+        """Subscribe first, then look where the room stands: what is committed in between waits in the room's buffer."""
+        outbox, node = self._outbox, self._node
+        if len(outbox.cursors) >= node.settings.max_rooms and request.room not in _room_ids(outbox):
+            raise RequestError(ErrorCode.FORBIDDEN, f"a connection joins at most {node.settings.max_rooms} rooms")
+        await node.replica.catch_up()
+        view = await self._view(request.room)
+        if not view.member and record is not None:
+            await node.submitter.commit(record)
+        room = node.hub.subscribe(outbox, request.room)
+        try:
+            view = await self._member_view(request.room)
+            if outbox not in room.receivers:
+                raise RequestError(ErrorCode.FORBIDDEN, f"no longer a member of {request.room}")
+        except BaseException:
+            node.hub.unsubscribe(outbox, room)
+            raise
+        self._follow(request, room, view)
+        node.presence.joined(self.user, outbox, room)
+
+    def _follow(self, request: requests.Join, room: Room, view: RoomView) -> None:
+        joined = answers.Joined(room.id, self._node.epoch, first=view.first, head=view.head)
+        first = max(view.first, view.head - request.limit + 1)
+        if request.since is not None:
+            joined.reason = self._unservable(request.since, view)
+            joined.recovered = joined.reason is None
+            if joined.recovered:
+                first = request.since.seq + 1
+        room.start_after(view.head)
+        self._answer(request.id, joined)
+        self._outbox.follow(room, first)
+        self._log.info("joined", user=self.user, room_id=room.id, head=view.head)
+
+    def _unservable(self, since: requests.Since, view: RoomView) -> str | None:
+        if since.epoch != self._node.epoch:
+            return "epoch_changed"
+        if since.seq > view.head:
+            return "position_ahead"
+        return "position_gone" if since.seq < view.first - 1 else None
+
+    # --- questions ---
+
+    async def _history(self, request: requests.History) -> None:
+        view = await self._member_view(request.room)
+        before = view.head + 1 if request.before is None else request.before
+        payloads = await self._node.replica.read(
+            lambda reader: reader.messages(view.no, before, request.limit, PAGE_BYTES, request.thread)
+        )
+        page = answers.HistoryPage([msgspec.Raw(payload) for payload in payloads], view.first, view.head)
+        self._answer(request.id, page)
+
+    async def _rooms(self, request: requests.Rooms) -> None:
+        rows = await self._node.replica.read(
+            lambda reader: reader.rooms(self.user, request.prefix, request.after, request.limit + 1, request.mine)
+        )
+        rooms = [
+            answers.RoomInfo(
+                row.id,
+                row.title,
+                row.members,
+                row.head,
+                row.private,
+                row.dm,
+                row.role,
+                row.unread,
+            )
+            for row in rows[: request.limit]
+        ]
+        self._answer(request.id, answers.RoomList(rooms, more=len(rows) > request.limit))
+
+    async def _members(self, request: requests.Members) -> None:
+        view = await self._member_view(request.room)
+        rows = await self._node.replica.read(lambda reader: reader.members(view.no, request.after, request.limit + 1))
+        members = [
+            answers.MemberInfo(
+                row.user, row.role, self._node.presence.is_online(request.room, row.user), row.muted_until
+            )
+            for row in rows[: request.limit]
+        ]
+        self._answer(request.id, answers.MemberList(members, more=len(rows) > request.limit))
+
+    async def _search(self, request: requests.Search) -> None:
+        room_no = (await self._member_view(request.room)).no if request.room is not None else None
+        payloads, end = await self._node.replica.read(
+            lambda reader: reader.search(self.user, request.query, request.limit, request.before, room_no)
+        )
+        self._answer(request.id, answers.SearchPage([msgspec.Raw(payload) for payload in payloads], end))
+
+    def _typing(self, request: requests.Typing) -> None:
+        if request.room not in _room_ids(self._outbox):
+            raise RequestError(ErrorCode.FORBIDDEN, f"join {request.room} first")
+        self._node.presence.typing(self.user, request.room)
+        self._answer(request.id, answers.Done())
+
+    def _whoami(self, request: requests.Whoami) -> None:
+        assert self.identity is not None  # noqa: S101 - the session lets nothing pass before hello
+        identity = self.identity
+        node = self._node.settings.node_id
+        who = answers.Self(identity.user, sorted(identity.roles), self._conn_id, node, identity.expires_at)
+        self._answer(request.id, who)
+
+    # --- shared ---
+
+    async def _view(self, room_id: str) -> RoomView:
+        """The room, if the user may know of it."""
+        view = await self._node.replica.read(lambda reader: reader.room(room_id, self.user))
+        if view is None or (view.private and not view.known and not self._admin):
+            raise RequestError(ErrorCode.NO_ROOM, f"there is no room {room_id}")
+        return view
+
+    async def _member_view(self, room_id: str) -> RoomView:
+        view = await self._view(room_id)
+        if not view.member:
+            raise RequestError(ErrorCode.FORBIDDEN, f"not a member of {room_id}")
+        return view
+
+    def _answer(self, request_id: int | str, ok: msgspec.Struct, *, after_events: bool = False) -> None:
+        self._outbox.answer(answers.encode_ok(request_id, ok), after_events=after_events)
+
+    def _refuse(self, request_id: int | str | None, error: RequestError) -> None:
+        self._node.metrics.requests_refused_total.labels(error.code.value).inc()
+        self._outbox.answer(answers.encode_error(request_id, error), after_events=True)
+
+
+def _room_ids(outbox: Outbox) -> set[str]:
+    return {room.id for room in outbox.cursors}
+
+
+def _done(record: AnyRecord, outcome: Accepted) -> answers.Done:
+    return answers.Done(getattr(record, "room", None), outcome.seq or None)

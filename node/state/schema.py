@@ -1,0 +1,107 @@
+"""The read model's file: its tables, and how it is opened, told from another's, and thrown away.
+
+An event's ``id`` is its room's number and its seq in one integer, so that one primary key keeps a room's events
+together and in order. A message's ``place`` is where its record stands in the log: it orders messages
+over all rooms.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from node.errors import StoreCorrupt
+
+SCHEMA_VERSION = 1
+"""A file of another version is rebuilt from the log."""
+
+_SEQ_BITS = 36
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE producer (id TEXT PRIMARY KEY, n INTEGER, position INTEGER) WITHOUT ROWID;
+CREATE TABLE account (name TEXT PRIMARY KEY, data BLOB) WITHOUT ROWID;
+CREATE TABLE room (
+    no INTEGER PRIMARY KEY, id TEXT UNIQUE, title TEXT, private INTEGER, dm INTEGER, deleted INTEGER,
+    first INTEGER, head INTEGER, last_ts INTEGER, size INTEGER
+);
+CREATE TABLE standing (
+    room INTEGER, user TEXT, role TEXT, muted_until INTEGER, read INTEGER, PRIMARY KEY (room, user)
+) WITHOUT ROWID;
+CREATE INDEX standing_user ON standing (user, room);
+CREATE TABLE event (id INTEGER PRIMARY KEY, payload BLOB);
+CREATE TABLE sent (
+    room INTEGER, user TEXT, cid TEXT, seq INTEGER, ts INTEGER, fingerprint BLOB, PRIMARY KEY (room, user, cid)
+) WITHOUT ROWID;
+-- payload: the message as it stands, where that is no longer what was said
+CREATE TABLE message (place INTEGER PRIMARY KEY, id INTEGER UNIQUE, thread INTEGER, payload BLOB);
+CREATE INDEX message_thread ON message (thread, id) WHERE thread IS NOT NULL;
+CREATE VIRTUAL TABLE search USING fts5 (body, content = '', tokenize = 'unicode61 remove_diacritics 2');
+"""
+
+
+def event_id(room_no: int, seq: int) -> int:
+    """The key of an event."""
+    return room_no << _SEQ_BITS | seq
+
+
+def open_file(path: Path, epoch: str) -> sqlite3.Connection:
+    """Open a store's file for writing; make it if there is none, or if it belongs to another log or schema.
+
+    Raises:
+        StoreCorrupt: it is damaged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with corruption_named(path):
+        db = _connect(path)
+        if _identity(db) not in (None, (SCHEMA_VERSION, epoch)):
+            db.close()
+            discard(path)
+            db = _connect(path)
+        if _identity(db) is None:
+            with db:
+                db.executescript(f"BEGIN; {_SCHEMA}")
+                meta = {"schema": SCHEMA_VERSION, "epoch": epoch, "position": 0, "digest": b"", "notices": b"[]"}
+                db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    return db
+
+
+def discard(path: Path) -> None:
+    """Remove a store's file and what SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def corruption_named(path: Path) -> Iterator[None]:
+    """Tell a damaged file, which must be rebuilt, from trouble that passes (a full disk, say).
+
+    Raises:
+        StoreCorrupt: it is damaged.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "malformed" in str(error):
+            raise StoreCorrupt(f"{path}: {error}") from error
+        raise
+    except sqlite3.DatabaseError as error:
+        raise StoreCorrupt(f"{path}: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA cache_size = -65536")
+    return db
+
+
+def _identity(db: sqlite3.Connection) -> tuple[int, str] | None:
+    """Schema version and epoch of a file; None for a new one."""
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
+        return None
+    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('schema', 'epoch')"))
+    return meta["schema"], meta["epoch"]
