@@ -203,6 +203,9 @@ class Conversation:
         await node.replica.catch_up()
         view = await self._view(request.room)
         if not view.member and record is not None:
+            if request.since is not None and request.since.epoch == node.epoch:
+                # Coming back is not coming: a client that resumes by itself must not undo a kick.
+                raise RequestError(ErrorCode.FORBIDDEN, f"no longer a member of {request.room}")
             await node.submitter.commit(record)
         room = node.hub.subscribe(outbox, request.room)
         try:

@@ -160,10 +160,19 @@ async def test_a_deleted_room_ends_with_its_last_event_and_is_made_anew(node: Lo
         assert await ana.ask(op="create_room", room="a") == {"room": "a", "seq": 5}
         await ana.ask(op="send", room="a", cid="c", body="new")
         await silent(bo)
+        await bo.ask(op="join", room="a", limit=0)
         joined = await bo.ask(op="join", room="a", since={"epoch": "memory", "seq": 3})
         assert (joined["recovered"], joined["reason"], joined["first"]) == (False, "position_gone", 5)
         assert [p["seq"] for p in await bo.pushes(3)] == [5, 6, 7]
         assert (await ana.ask(op="search", query="old"))["msgs"] == []
+
+
+async def test_resuming_does_not_undo_a_kick(node: LocalNode) -> None:
+    async with room(node, "ana", "bo") as (ana, bo):
+        await ana.ask(op="kick", room="a", user="bo")
+        resumed = await bo.ask(op="join", room="a", since={"epoch": "memory", "seq": 2})
+        assert resumed["code"] == "forbidden"
+        assert (await bo.ask(op="join", room="a", limit=0))["room"] == "a"
 
 
 async def test_presence_and_typing_are_told_and_members_show_them(node: LocalNode) -> None:
