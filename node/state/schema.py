@@ -14,7 +14,7 @@ from pathlib import Path
 
 from node.errors import StoreCorrupt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """A file of another version is rebuilt from the log."""
 
 _SEQ_BITS = 36
