@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trio
 
 from node.client import open_client
@@ -29,6 +30,7 @@ def test_services_are_complete_and_in_place(lab: Lab) -> None:
         assert {f"{STACK}_node{number}", f"{STACK}_nats{number}"} == set(running)
 
 
+@pytest.mark.timeout(300)
 def test_a_thousand_messages_arrive_in_order_on_another_node(lab: Lab, tmp_path: Path) -> None:
     room, count = "scenario.thousand", 1000
     node = [sys.executable, "-m", "node"]
