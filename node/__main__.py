@@ -1,5 +1,5 @@
 """``python -m node`` is ``chat-node``."""
 
-from node.cli import main
+from node.cli.program import main
 
 main()
