@@ -23,13 +23,25 @@ from typing import Literal
 import msgspec
 import trio
 
-from node.client_feed import Gap, PushFeed, RoomFeed
-from node.client_link import ClientClosed, Link
+from node.client_feed import Connected, ConnectionLost, Gap, PushFeed, RoomFeed, Told
+from node.client_link import ClientClosed, Link, TokenProvider
 from node.protocol import answers, requests
 from node.protocol.pushes import MessageEvent
 from node.protocol.requests import DEFAULT_PAGE, Since
 
-__all__ = ["ChatClient", "ClientClosed", "Gap", "PushFeed", "RoomFeed", "Since", "open_client"]
+__all__ = [
+    "ChatClient",
+    "ClientClosed",
+    "Connected",
+    "ConnectionLost",
+    "Gap",
+    "PushFeed",
+    "RoomFeed",
+    "Since",
+    "TokenProvider",
+    "Told",
+    "open_client",
+]
 
 _PING_S = 5.0
 
@@ -56,7 +68,7 @@ class ChatClient:
 
     @property
     def pushes(self) -> PushFeed:
-        """Invitations, presence, typing, read markers and notices; one iterator should read it."""
+        """Invitations, presence, typing, read markers, notices, and how the connection is; for one reader."""
         return self._link.pushes
 
     async def whoami(self) -> answers.Self:
@@ -138,7 +150,7 @@ class ChatClient:
             feed.close()
 
     async def create_room(self, room: str, title: str = "", *, private: bool = False) -> None:
-        """Make a room; refused with ``room_exists`` if there is one."""
+        """Make a room; refused with ``room_exists`` if there is one, be it of this call whose answer was lost."""
         await self._do(requests.CreateRoom(id=self._id(), room=room, title=title, private=private))
 
     async def update_room(self, room: str, *, title: str | None = None, private: bool | None = None) -> None:
@@ -207,7 +219,7 @@ class ChatClient:
 async def open_client(
     urls: Sequence[str],
     *,
-    token: str | None = None,
+    token: str | TokenProvider | None = None,
     user: str | None = None,
     password: str | None = None,
     ping_s: float = _PING_S,
@@ -218,13 +230,15 @@ async def open_client(
 
     Args:
         urls: addresses of the nodes, ``ws://HOST:8080/ws``, tried in turn.
-        token: a JWT; or else ``user``: a guest's name, or with ``password`` that of a local account.
+        token: a JWT, or a function (async or not) that is called for one before every connection, so that a client
+            outlives its token. When it has expired and there is no other, the client is closed with 4014.
+        user: instead of a token, a guest's name, or with ``password`` that of a local account.
         shuffle: begin with any of the addresses instead of the first, so that many clients spread.
         ping_s: seconds between pings, and to wait for their answers; a dead node is left after twice that at most.
     """
     start = random.randrange(len(urls)) if shuffle else 0  # noqa: S311 - spreads load
-    hello = {"token": token, "user": user, "password": password, "client": "chat-node"}
-    link = Link([*urls[start:], *urls[:start]], hello, ping_s, ssl_context)
+    hello = {"user": user, "password": password, "client": "chat-node"}
+    link = Link([*urls[start:], *urls[:start]], hello, token, ping_s, ssl_context)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.run)
         yield ChatClient(link)

@@ -21,6 +21,24 @@ Pushes = InvitePush | ReadPush | PresencePush | TypingPush | NoticePush
 
 
 @dataclass(frozen=True, slots=True)
+class Connected:
+    """The client itself says: it is connected to ``node`` now."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost:
+    """The client itself says: it has no connection, for this ``reason``; it tries to get one."""
+
+    reason: str
+
+
+Told = Pushes | Connected | ConnectionLost
+"""What comes from :class:`PushFeed`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Stands in a room's events where some could not be had: ``reason`` is the node's word for why."""
 
@@ -72,24 +90,24 @@ class RoomFeed:
 
 
 class PushFeed:
-    """Pushes of all kinds but events, as they come: iterate over it. Who does not keep up loses the oldest."""
+    """Pushes of all kinds but events, and how the connection is: iterate over it. Who lags behind loses the oldest."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Pushes] = deque(maxlen=_PUSHES_KEPT)
+        self._waiting: deque[Told] = deque(maxlen=_PUSHES_KEPT)
         self._arrived = trio.Event()
         self._closed = False
 
-    def __aiter__(self) -> AsyncIterator[Pushes]:
+    def __aiter__(self) -> AsyncIterator[Told]:
         return self
 
-    async def __anext__(self) -> Pushes:
+    async def __anext__(self) -> Told:
         while not self._waiting:
             if self._closed:
                 raise StopAsyncIteration
             await self._arrived.wait()
         return self._waiting.popleft()
 
-    def deliver(self, push: Pushes) -> None:
+    def deliver(self, push: Told) -> None:
         """Take a push."""
         self._waiting.append(push)
         self._wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +14,7 @@ import msgspec
 import structlog
 import trio
 
-from node.client_feed import Pushes, PushFeed, RoomFeed
+from node.client_feed import Connected, ConnectionLost, Pushes, PushFeed, RoomFeed
 from node.errors import ChatError, CloseCode, ErrorCode, RequestError
 from node.protocol.answers import Joined, Welcome
 from node.protocol.pushes import Drain, RoomEvent, RoomEvents, encode
@@ -24,15 +25,22 @@ _FRAME_BYTES = 16 * 2**20
 _CONNECT_TIMEOUT_S = 5.0
 _BACKOFF_MIN_S = 0.1
 _BACKOFF_MAX_S = 10.0
+_STEADY_S = 5.0
 _RETRY_S = 0.25
 _FINAL_CODES = range(4500, 5000)
 
 T = TypeVar("T")
+TokenProvider = Callable[[], str | Awaitable[str]]
+"""Called before every connection for the token to show. What it raises ends the client, as does the same expired token
+twice running."""
+
 logger = structlog.get_logger()
 
 
 class ClientClosed(ChatError):
-    """A node refused this client for good: bad credentials, banned, a version it does not speak."""
+    """A node refused this client for good: bad credentials, an expired token and no other, disabled, a version it
+    does not speak. ``code`` is the close code.
+    """
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"closed by the node ({code}): {reason}")
@@ -73,6 +81,7 @@ class Link:
     Args:
         urls: addresses of the nodes, in the order in which they are tried.
         hello: who the client is, as fields of ``hello``.
+        token: shown in ``hello``; from a provider, a new one for every connection.
         ping_s: seconds between pings, and to wait for their answers.
         ssl_context: for ``wss``.
 
@@ -84,10 +93,18 @@ class Link:
     """
 
     def __init__(
-        self, urls: Sequence[str], hello: dict[str, Any], ping_s: float, ssl_context: SSLContext | None
+        self,
+        urls: Sequence[str],
+        hello: dict[str, Any],
+        token: str | TokenProvider | None,
+        ping_s: float,
+        ssl_context: SSLContext | None,
     ) -> None:
         self._urls = list(urls)
         self._hello = hello
+        self._token = token
+        self._shown_token: str | None = None
+        self._expired_token: str | None = None
         self._ping_s = ping_s
         self._ssl = ssl_context
         self._calls: dict[int | str, _Call] = {}
@@ -131,27 +148,41 @@ class Link:
         failures = 0
         urls = self._urls
         while self._closed is None:
-            url = urls[0]
-            connects = self.connects
+            url, began = urls[0], trio.current_time()
             end = await self._live(url)
             self._socket = self.node = None
             logger.info("connection ended, will connect again", url=url, reason=str(end))
-            if isinstance(end, Disconnected) and end.code in _FINAL_CODES:
+            self.pushes.deliver(ConnectionLost(str(end)))
+            if isinstance(end, Disconnected) and self._is_final(end):
                 self._give_up(ClientClosed(end.code, end.reason))
-            failures = 0 if self.connects > connects else failures + 1
+                return
             urls = next_urls(urls, url, end.prefer if isinstance(end, Drain) else [], self._urls)
             if not isinstance(end, Drain):
-                ceiling_s = min(_BACKOFF_MAX_S, _BACKOFF_MIN_S * 2 ** (failures // len(urls)))
-                await trio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 - full jitter
+                # A node that takes this client and soon drops it must not be asked again at once, over and over.
+                failures = 0 if trio.current_time() - began > _STEADY_S else failures + 1
+                await trio.sleep(random.uniform(0, backoff_s(failures // len(urls))))  # noqa: S311 - full jitter
+
+    def _is_final(self, end: Disconnected) -> bool:
+        if end.code != CloseCode.TOKEN_EXPIRED:
+            return end.code in _FINAL_CODES
+        again = self._shown_token == self._expired_token
+        self._expired_token = self._shown_token
+        return again or not callable(self._token)
+
+    async def _next_token(self) -> str | None:
+        token = self._token() if callable(self._token) else self._token
+        self._shown_token = await token if inspect.isawaitable(token) else token
+        return self._shown_token
 
     async def _live(self, url: str) -> Drain | Disconnected:
         """One connection, from the handshake to its end. Returns why it ended."""
         ends: list[Drain | Disconnected] = []
         try:
+            token = await self._next_token()
             async with connect(
                 url, timeout_s=_CONNECT_TIMEOUT_S, max_frame_bytes=_FRAME_BYTES, ssl_context=self._ssl
             ) as socket:
-                await self._say_hello(socket)
+                await self._say_hello(socket, token)
                 async with trio.open_nursery() as nursery:
 
                     async def run(task: Callable[[], Awaitable[Drain | Disconnected]]) -> None:
@@ -169,8 +200,8 @@ class Link:
             return gone
         return ends[0]
 
-    async def _say_hello(self, socket: ClientSocket) -> None:
-        hello = Hello(id=0, v=[PROTOCOL_VERSION], **self._hello)
+    async def _say_hello(self, socket: ClientSocket, token: str | None) -> None:
+        hello = Hello(id=0, v=[PROTOCOL_VERSION], token=token, **self._hello)
         await socket.send(encode(hello).decode())
         with trio.move_on_after(_CONNECT_TIMEOUT_S):
             welcome = _decode_frame(await socket.receive())
@@ -179,6 +210,7 @@ class Link:
             self.node = msgspec.json.decode(welcome.ok, type=Welcome).node
             self._socket = socket
             self.connects += 1
+            self.pushes.deliver(Connected(self.node))
             return
         raise Disconnected(1006, "no answer to hello")
 
@@ -242,8 +274,7 @@ class Link:
         if call is None:
             return
         if frame.err is not None:
-            code = ErrorCode(frame.err["code"])
-            call.fail(RequestError(code, frame.err["msg"], frame.err.get("retry_ms")))
+            call.fail(refusal(frame.err))
             return
         call.answer = bytes(frame.ok)
         if isinstance(call.request, Join) and call.request.room in self.feeds:
@@ -257,6 +288,21 @@ class Link:
         for feed in self.feeds.values():
             feed.abandon(str(error))
         self.pushes.close()
+
+
+def backoff_s(rounds: int) -> float:
+    """The most seconds to wait after so many rounds of all addresses without a connection that lasted."""
+    # The power is bounded before it is taken: after a thousand rounds it would be too large for a float.
+    return min(_BACKOFF_MAX_S, _BACKOFF_MIN_S * 2.0 ** min(rounds, 30))
+
+
+def refusal(err: dict[str, Any]) -> RequestError:
+    """An ``err`` answer as an exception."""
+    try:
+        code = ErrorCode(err["code"])
+    except ValueError:  # of a later version of the protocol
+        code = ErrorCode.UNAVAILABLE if err.get("retry") else ErrorCode.INTERNAL
+    return RequestError(code, err["msg"], err.get("retry_ms"))
 
 
 def next_urls(urls: list[str], current: str, prefer: list[str], known: list[str]) -> list[str]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
-from node.client import ChatClient, ClientClosed, Gap, RoomFeed, open_client
-from node.client_link import next_urls
+from node.auth import sign_token
+from node.client import ChatClient, ClientClosed, Connected, ConnectionLost, Gap, RoomFeed, open_client
+from node.client_link import backoff_s, next_urls, refusal
 from node.errors import CloseCode, ErrorCode, RequestError
 from node.protocol.answers import Joined
 from node.protocol.pushes import MemberEvent, MessageEvent
 from node.protocol.requests import Since
 
 from .fakes import MemoryLog
-from .local_node import LocalNode, local_node, until
+from .local_node import KEY, LocalNode, local_node, until
 
 
 async def take(feed: AsyncIterator[Any], count: int) -> list[Any]:
@@ -178,6 +181,67 @@ async def test_a_node_that_does_not_want_it_is_believed(tmp_path: Path) -> None:
             with pytest.raises(ClientClosed) as refused, trio.fail_after(5):
                 await ana.join("a")
             assert refused.value.code == 4500
+
+
+def token(ttl_s: float) -> str:
+    return sign_token(KEY, "ana", time.time(), ttl_s)
+
+
+async def test_an_expired_token_is_final_without_another(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node:
+        old = token(-1)
+        for shown in (old, lambda: old):
+            async with open_client([node.url], token=shown) as ana:
+                with pytest.raises(ClientClosed) as refused, trio.fail_after(5):
+                    await ana.whoami()
+                assert refused.value.code == CloseCode.TOKEN_EXPIRED
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_provider_is_asked_for_a_token_before_every_connection(tmp_path: Path, is_async: bool) -> None:
+    tokens = iter([token(-1), token(2), token(60)])
+
+    async def provide() -> str:
+        return next(tokens)
+
+    provider = provide if is_async else lambda: next(tokens)
+    async with local_node(tmp_path) as node, open_client([node.url], token=provider) as ana:
+        await make_room(ana)
+        with trio.fail_after(5):
+            while ana.connects < 2:
+                await ana.send("a", "goes on when the second token expires")
+                await trio.sleep(0.1)
+        assert ((await ana.whoami()).expires_at or 0) > time.time() + 30
+
+
+async def test_it_says_how_its_connection_is(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, open_client([node.url], user="ana") as ana:
+        assert await take(ana.pushes, 1) == [Connected("node1")]
+        cut_off(node)
+        lost, again = await take(ana.pushes, 2)
+        assert isinstance(lost, ConnectionLost)
+        assert "1013" in lost.reason
+        assert again == Connected("node1")
+
+
+async def test_a_node_that_takes_it_and_drops_it_is_not_hammered(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, open_client([node.url], user="ana") as ana:
+        with trio.move_on_after(2):
+            while True:
+                await trio.sleep(0.01)
+                if ana.node:
+                    cut_off(node)
+        assert 1 < ana.connects < 12
+
+
+def test_back_off_grows_to_ten_seconds_and_stays_there_for_ever() -> None:
+    assert [backoff_s(rounds) for rounds in (0, 1, 2, 6, 7, 10**9)] == [0.1, 0.2, 0.4, 6.4, 10, 10]
+
+
+@pytest.mark.parametrize(("retry", "code"), [(True, ErrorCode.UNAVAILABLE), (False, ErrorCode.INTERNAL)])
+def test_an_error_of_a_later_version_is_repeated_if_the_node_says_so(retry: bool, code: ErrorCode) -> None:
+    refused = refusal({"code": "quantum", "msg": "m", "retry": retry})
+    assert (refused.code, refused.retry, refused.msg) == (code, retry, "m")
 
 
 async def test_being_refused_later_ends_feeds_and_calls(tmp_path: Path) -> None:
