@@ -70,6 +70,7 @@ class Connection:
             if self._ending is None:  # otherwise the writer waits for the peer's goodbye, then cancels
                 self._node.metrics.closed_total.labels(str(gone.code)).inc()
                 self._log.info("disconnected", user=self._conversation.user, code=gone.code, reason=gone.reason)
+                await self._socket.part(gone)
                 self._nursery.cancel_scope.cancel()
         finally:
             self._conversation.leave()
@@ -107,7 +108,10 @@ class Connection:
             # Once, not until there is no more: a busy room would have the last word for ever.
             await self._send(self._outbox.take())
             await self._socket.close(self._ending.code, self._ending.reason)
-        except (Disconnected, trio.TooSlowError):
+        except Disconnected:
+            if self._ending is None and self._socket.closed:
+                return  # a close frame is being answered; the reader hears of it, and ends the rest
+        except trio.TooSlowError:
             pass
         self._nursery.cancel_scope.cancel()
 

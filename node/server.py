@@ -12,7 +12,8 @@ from node.connection import Connection
 from node.conversation import Node
 from node.errors import CloseCode
 from node.protocol.pushes import Drain, encode
-from node.transport.websocket import HandshakeRefused, accept
+from node.transport.handshake import HandshakeRefused
+from node.transport.websocket import accept
 
 _DRAIN_BATCHES = 10
 _LINGER_S = 2.0
@@ -39,7 +40,7 @@ class Server:
         """Clients connected now."""
         return len(self._connections)
 
-    async def serve(self, stream: trio.abc.Stream) -> None:
+    async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Serve one peer, from its first byte to its last. Whatever it does ends here, never in the caller."""
         try:
             async with trio.open_nursery() as nursery:
@@ -52,7 +53,7 @@ class Server:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _serve(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> None:
+    async def _serve(self, stream: trio.abc.HalfCloseableStream, nursery: trio.Nursery) -> None:
         settings = self._node.settings
         if len(self._connections) + self._handshakes >= settings.max_connections:
             nursery.cancel_scope.cancel()

@@ -19,7 +19,7 @@ ORDER = [
     "state.rules", "state.schema", "state.store", "state.reader", "protocol.translate", "protocol.session",
     "log.base", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.jetstream",
     "room", "outbox", "hub", "submitter", "replica", "cluster", "presence", "conversation",
-    "transport.stream", "transport.websocket", "connection", "server", "http",
+    "transport.stream", "transport.handshake", "transport.websocket", "connection", "server", "http",
     "client_feed", "client_link", "client",
     "logs", "app",
     "cli.common", "cli.health", "cli.token", "cli.probe", "cli.talk", "cli.serve", "cli.program", "__main__",
@@ -39,6 +39,7 @@ IMPURE = {
 CONFINED = {
     "trio_websocket": {"transport.websocket"},
     "wsproto": {"transport.websocket"},
+    "h11": {"transport.handshake"},
     "nats": {"log.crossing", "log.nats_thread", "log.nats_consumer", "log.jetstream"},
     "sqlite3": {"log.sqlite", "state.schema", "state.store", "state.reader", "replica"},
     "jwt": {"auth"},

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import trio
+
+_LINGER_S = 1.0
+_DISCARD_BYTES = 65536
+_CLOSE_FRAME = b"\x88"
 
 
 class SharedStream(trio.abc.Stream):
@@ -13,22 +19,43 @@ class SharedStream(trio.abc.Stream):
 
     Args:
         stream: the transport, owned from now on.
+        request: bytes of the handshake that were read already; the first to be received here.
+        early: what came behind them; received once :meth:`accepted` was called.
+
+    Attributes:
+        closing: whether a close frame has been sent.
     """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream, request: bytes, early: bytes) -> None:
         self._stream = stream
+        self._request = request
+        self._early = early
+        self._accepted = trio.Event()
+        self._ended = False
         self._lock = trio.StrictFIFOLock()
         self.torn = False
+        self.closing = False
         self.heard_at = trio.current_time()
+
+    def accepted(self) -> None:
+        """The handshake has been answered."""
+        self._accepted.set()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send everything, after whoever sends now."""
+        if self._ended:
+            raise trio.ClosedResourceError("the connection is over")
+        await self.say_last(data)
+
+    async def say_last(self, data: bytes | bytearray | memoryview) -> None:
+        """As :meth:`send_all`, also when the library has closed its side."""
         async with self._lock:
             if self.torn:
                 raise trio.BrokenResourceError("an earlier write was cut short")
             self.torn = True
             await self._stream.send_all(data)
             self.torn = False
+            self.closing = self.closing or bytes(data[:1]) == _CLOSE_FRAME
 
     async def wait_send_all_might_not_block(self) -> None:
         """As in ``trio.abc.SendStream``."""
@@ -37,10 +64,43 @@ class SharedStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Receive, and note the time."""
-        data = await self._stream.receive_some(max_bytes)
+        if self._ended:
+            raise trio.ClosedResourceError("the connection is over")
+        data: bytes | bytearray
+        if self._request:
+            data, self._request = self._request, b""
+            return data
+        await self._accepted.wait()
+        if self._early:
+            data, self._early = self._early, b""
+        else:
+            data = await self._stream.receive_some(max_bytes)
         self.heard_at = trio.current_time()
         return data
 
     async def aclose(self) -> None:
-        """Close the transport."""
-        await self._stream.aclose()
+        """No more is sent or received. The transport stays open for :meth:`part`, and is closed by :meth:`abort`."""
+        self._ended = True
+        await trio.lowlevel.checkpoint()
+
+    async def part(self) -> None:
+        """Let the peer read what was said last."""
+        self._ended = True
+        await part(self._stream)
+
+    async def abort(self) -> None:
+        """Close the transport at once."""
+        self._ended = True
+        await trio.aclose_forcefully(self._stream)
+
+
+async def part(stream: trio.abc.HalfCloseableStream) -> None:
+    """Let the peer read what was said last, before the stream is closed.
+
+    Who closes with input unread resets the connection, and that may take back what the peer has not read yet.
+    """
+    gone = (trio.BrokenResourceError, trio.ClosedResourceError)
+    with trio.move_on_after(_LINGER_S, shield=True), contextlib.suppress(*gone):
+        await stream.send_eof()
+        while await stream.receive_some(_DISCARD_BYTES):
+            pass

@@ -6,24 +6,28 @@ end is an error of one type, and joined frames bypass the per-message path.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ssl import SSLContext
-from urllib.parse import urlsplit
 
 import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 
 from node.errors import ChatError, CloseCode
+from node.transport.handshake import read_request
 from node.transport.stream import SharedStream
 
-PATH = "/ws"
 CLOSE_TIMEOUT_S = 2.0
 _LAST_WORD_S = 0.1
 _RECEIVE_BYTES = 16384
 _PING_FRAME = b"\x89\x00"
+_CLOSE = 0x88
+_FAULTS = (1002, 1007)
+"""What the library says of a peer that broke the rules of the frames, or sent text that is not UTF-8."""
 _MAX_REASON_BYTES = 123
 
 
@@ -34,10 +38,6 @@ class Disconnected(ChatError):
         super().__init__(f"{int(code)} {reason or ''}".strip())
         self.code = int(code)
         self.reason = reason or ""
-
-
-class HandshakeRefused(ChatError):
-    """No WebSocket came about: wrong path, wrong origin, or no answer like one."""
 
 
 class ServerSocket:
@@ -51,6 +51,11 @@ class ServerSocket:
     def heard_at(self) -> float:
         """``trio.current_time()`` at which the last bytes came in."""
         return self._stream.heard_at
+
+    @property
+    def closed(self) -> bool:
+        """Whether there will be no more messages: :meth:`receive` says so too, once the library has said goodbye."""
+        return self._connection.closed is not None
 
     async def receive(self) -> str | bytes:
         """The next message: str for text, bytes for binary.
@@ -81,16 +86,31 @@ class ServerSocket:
         """Say goodbye within :data:`CLOSE_TIMEOUT_S`, then tear the connection down whatever happened."""
         with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             if not self._stream.torn:
-                await self._connection.aclose(code, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore"))
+                await self._connection.aclose(code, _fitting(reason))
         await self.abort()
+
+    async def part(self, gone: Disconnected) -> None:
+        """After :meth:`receive` raised ``gone``: say why, if the peer broke the protocol, and let it read that.
+
+        The library finds such a peer out, and leaves it without the close frame that the RFC asks for (7.1.7).
+        """
+        if gone.code in _FAULTS and not self._stream.closing:
+            with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True), contextlib.suppress(trio.BrokenResourceError):
+                await self._stream.say_last(_close_frame(gone.code, gone.reason))
+        if self._stream.closing:
+            await self._stream.part()
 
     async def abort(self) -> None:
         """Tear the connection down at once."""
-        await trio.aclose_forcefully(self._stream)
+        await self._stream.abort()
 
 
 async def accept(
-    nursery: trio.Nursery, transport: trio.abc.Stream, *, allowed_origins: tuple[str, ...], max_frame_bytes: int
+    nursery: trio.Nursery,
+    transport: trio.abc.HalfCloseableStream,
+    *,
+    allowed_origins: tuple[str, ...],
+    max_frame_bytes: int,
 ) -> ServerSocket:
     """Do the server's handshake. The caller sets the deadline.
 
@@ -99,26 +119,15 @@ async def accept(
         allowed_origins: for browsers; ``*`` for any; empty: only pages of the same host.
 
     Raises:
-        HandshakeRefused: answered with 403 or 404.
+        HandshakeRefused: and answered.
     """
-    stream = SharedStream(transport)
+    stream = SharedStream(transport, *await read_request(transport, allowed_origins))
     request = await trio_websocket.wrap_server_stream(
         nursery, stream, max_message_size=max_frame_bytes, receive_buffer_size=_RECEIVE_BYTES
     )
-    if urlsplit(request.path).path != PATH:
-        await request.reject(404, body=b"the WebSocket is at /ws\n")
-        raise HandshakeRefused(f"path {request.path[:80]}")
-    headers = {name.lower(): value.decode("latin-1") for name, value in request.headers}
-    if not _origin_allowed(headers.get(b"origin"), headers.get(b"host", ""), allowed_origins):
-        await request.reject(403, body=b"this origin is not allowed\n")
-        raise HandshakeRefused(f"origin {headers[b'origin'][:80]}")
-    return ServerSocket(await request.accept(), stream)
-
-
-def _origin_allowed(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:
-    if origin is None or "*" in allowed:
-        return True
-    return origin in allowed if allowed else urlsplit(origin).netloc == host
+    connection = await request.accept()
+    stream.accepted()
+    return ServerSocket(connection, stream)
 
 
 class ClientSocket:
@@ -193,6 +202,15 @@ async def connect(
         if opened:
             raise
         raise Disconnected(1006, f"{error.__cause__ or error or type(error).__name__}") from None
+
+
+def _close_frame(code: int, reason: str) -> bytes:
+    payload = struct.pack("!H", code) + _fitting(reason).encode()
+    return bytes((_CLOSE, len(payload))) + payload
+
+
+def _fitting(reason: str) -> str:
+    return reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
 
 
 async def _receive(connection: WebSocketConnection) -> str | bytes:

@@ -9,8 +9,9 @@ import trio
 
 from node.client import open_client
 from node.protocol.pushes import MemberEvent, MessageEvent
+from tests.frames import say
 
-from .hostile import ATTACKS, say, websocket
+from .hostile import ATTACKS, websocket
 from .process import NodeProcess, until
 
 ROUND_TRIP_S = 2.0
