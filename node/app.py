@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import trio
@@ -27,11 +26,10 @@ from node.errors import ConfigError, LogUnavailable
 from node.http import make_app
 from node.http import serve as serve_http
 from node.hub import Hub
-from node.log.base import Loader, Log, Source
+from node.jwks import JwksFetcher
+from node.log.base import Log
 from node.log.jetstream import JetStreamLog
-from node.log.jetstream_copy import JetStreamLoader
 from node.log.sqlite import SqliteLog
-from node.log.sqlite_copy import SqliteLoader, SqliteSource
 from node.metrics import Metrics
 from node.presence import Presence
 from node.replica import Replica
@@ -64,6 +62,10 @@ class App:
         self._hub = Hub(room_buffer_bytes=settings.max_unsent_bytes)
         self._submitter = Submitter(self._log, settings.max_pending, settings.send_timeout)
         self._replica = Replica(self._log, settings.data_dir / "store.sqlite", self._hub, self._submitter, self.metrics)
+        self._authenticator = Authenticator(
+            settings.auth_mode, settings.jwt_key, settings.jwt_issuer, settings.jwt_audience
+        )
+        self._jwks = self._make_jwks()
         self._presence = Presence(self._hub, settings.node_id, self._bus)
         self._server: Server | None = None
         self._peers: Peers | None = None
@@ -108,6 +110,9 @@ class App:
         metrics.pending.set(self._submitter.pending)
         metrics.rooms.set(self._hub.room_count)
         metrics.peers.set(len(peers))
+        jwks_age_s = self._jwks.age_s if self._jwks else None
+        metrics.token_keys.set(len(self._authenticator.keys))
+        metrics.jwks_age.set(float("nan") if jwks_age_s is None else jwks_age_s)
         return {
             "ready": reason is None,
             "reason": reason,
@@ -120,6 +125,8 @@ class App:
             "digest": replica.digest.hex(),
             "peers": [beat.node for beat in peers],
             "connections": connections,
+            "token_keys": len(self._authenticator.keys),
+            "jwks_age_s": None if jwks_age_s is None else round(jwks_age_s, 1),
         }
 
     def _why_not_ready(self) -> str | None:
@@ -129,7 +136,20 @@ class App:
             return "starting: the log does not answer yet"
         if not self._log.reachable:
             return "cut off from the log"
-        return None if self._replica.ready else "behind the log"
+        if not self._replica.ready:
+            return "behind the log"
+        if self._jwks is not None and not self._authenticator.keys:
+            return "no keys for tokens yet: JWKS_URL does not give any"
+        return None
+
+    def _make_jwks(self) -> JwksFetcher | None:
+        settings = self.settings
+        if not settings.jwks_url or "token" not in settings.auth_mode:
+            return None
+        address = urlsplit(settings.jwks_url)
+        if address.scheme == "http" and not is_loopback(address.hostname or ""):
+            logger.warning("JWKS_URL is http: whoever is on the way can put in keys of their own")
+        return JwksFetcher(settings.jwks_url, settings.jwks_max_age, self._authenticator.replace_fetched)
 
     async def _open_log(self) -> None:
         while True:
@@ -144,6 +164,8 @@ class App:
 
     async def _start(self, nursery: trio.Nursery) -> Server:
         settings = self.settings
+        if self._jwks is not None:
+            nursery.start_soon(self._jwks.run)
         await self._open_log()
         await nursery.start(self._replica.run)
         nursery.start_soon(self._submitter.run)
@@ -151,13 +173,14 @@ class App:
         node = Node(
             settings=settings,
             epoch=self._log.epoch,
-            authenticator=Authenticator(settings.auth_mode, settings.jwt_key),
+            authenticator=self._authenticator,
             passwords=Passwords(),
             hub=self._hub,
             replica=self._replica,
             submitter=self._submitter,
             presence=self._presence,
             metrics=self.metrics,
+            jwks=self._jwks,
         )
         self._server = server = Server(node)
         if self._bus is not None:
@@ -232,51 +255,18 @@ class App:
                 seen = now
 
 
-@asynccontextmanager
-async def open_source(settings: Settings) -> AsyncGenerator[Source]:
-    """The node's log, to be read beside the node.
-
-    Raises:
-        LogUnavailable, LogChanged: there is none, or it does not answer.
-    """
-    log = _jetstream(settings, create=False) if settings.nats_url else SqliteSource(_log_path(settings))
-    async with aclosing(log):
-        await log.open()
-        yield log
-
-
-@asynccontextmanager
-async def open_loader(settings: Settings) -> AsyncGenerator[Loader]:
-    """What fills the node's log before there is anything in it.
-
-    Raises:
-        ConfigError: the data directory cannot be used.
-    """
-    _make_directory(settings.data_dir)
-    loader = JetStreamLoader(*_servers(settings)) if settings.nats_url else SqliteLoader(_log_path(settings))
-    async with aclosing(loader):
-        yield loader
-
-
 def _make_log(settings: Settings) -> tuple[Log, Any]:
     """The log, and the bus between nodes where there are others."""
     if not settings.nats_url:
-        return SqliteLog(_log_path(settings)), None
-    log = _jetstream(settings, create=True)
+        return SqliteLog(settings.data_dir / "log.sqlite"), None
+    log = JetStreamLog(
+        list(settings.nats_url),
+        settings.nats_user or None,
+        settings.nats_password or None,
+        settings.nats_replicas,
+        name=settings.node_id,
+    )
     return log, log.nats
-
-
-def _jetstream(settings: Settings, *, create: bool) -> JetStreamLog:
-    return JetStreamLog(*_servers(settings), name=settings.node_id, create=create)
-
-
-def _servers(settings: Settings) -> tuple[list[str], str | None, str | None, int]:
-    user, password = settings.nats_user or None, settings.nats_password or None
-    return list(settings.nats_url), user, password, settings.nats_replicas
-
-
-def _log_path(settings: Settings) -> Path:
-    return settings.data_dir / "log.sqlite"
 
 
 def _make_directory(path: Path) -> None:

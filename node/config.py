@@ -16,12 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from node.errors import ConfigError
+from node.keys import parse_keys
 
 AUTH_MODES = ("token", "accounts", "guest")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("json", "text")
-MIN_JWT_KEY_BYTES = 32
-"""RFC 7518, 3.2: an HS256 key is at least as long as the hash."""
 
 Parse = Callable[[str], Any]
 _NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -105,7 +104,19 @@ class Settings:
     auth_mode: tuple[str, ...] = _setting(
         (), _several(_choice(AUTH_MODES)), "token, guest, or both; default guest on loopback, else token."
     )
-    jwt_key: str = _setting("", str, "HS256 key of the clients' tokens, at least 32 bytes.", secret=True)
+    jwt_key: str = _setting(
+        "",
+        str,
+        "Keys of the clients' tokens: shared ones (HS256, at least 32 bytes), one a line; or public ones (EdDSA, "
+        "RS256) in PEM; or a JWK or JWK Set.",
+        secret=True,
+    )
+    jwks_url: str = _setting(
+        "", _url("https", "http"), "Address of a JWK Set with further public keys of the clients' tokens."
+    )
+    jwks_max_age: float = _setting(300.0, _seconds(1, 86400), "Seconds after which JWKS_URL is asked again.")
+    jwt_issuer: str = _setting("", str, "The issuer (iss) that tokens must name; default any.")
+    jwt_audience: str = _setting("", str, "The audience (aud) that tokens must name; default none may be named.")
     allowed_origins: tuple[str, ...] = _setting(
         (), _several(str), "Origins of browser pages that may connect, comma separated; * for any."
     )
@@ -230,14 +241,22 @@ def _read_value(variable: str, environment: Mapping[str, str], faults: list[str]
 
 def _cross_check(settings: Settings) -> list[str]:
     """Faults that only two settings together have."""
-    faults = []
-    if "token" in settings.auth_mode and len(settings.jwt_key.encode()) < MIN_JWT_KEY_BYTES:
-        faults.append(
-            f"JWT_KEY: AUTH_MODE has token, which wants a key of at least {MIN_JWT_KEY_BYTES} bytes; "
-            "set JWT_KEY_FILE to a file that holds one"
-        )
+    faults = _check_keys(settings) if "token" in settings.auth_mode else []
     if settings.max_body_bytes > settings.max_frame_bytes:
         faults.append("MAX_BODY_BYTES: larger than MAX_FRAME_BYTES, so that no such body could arrive")
     if settings.nats_url and bool(settings.nats_user) != bool(settings.nats_password):
         faults.append("NATS_USER, NATS_PASSWORD: give both or neither")
     return faults
+
+
+def _check_keys(settings: Settings) -> list[str]:
+    if not settings.jwt_key:
+        wanted = (
+            "JWT_KEY: AUTH_MODE has token, which wants a key; set JWT_KEY_FILE to a file that holds one, or JWKS_URL"
+        )
+        return [] if settings.jwks_url else [wanted]
+    try:
+        parse_keys(settings.jwt_key)
+    except ValueError as error:
+        return [f"JWT_KEY: {error}"]
+    return []

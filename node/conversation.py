@@ -15,10 +15,11 @@ import structlog
 import trio
 
 from node.accounts import Passwords
-from node.auth import ADMIN_ROLE, Authenticator, Identity, refuse_credentials
+from node.auth import ADMIN_ROLE, Authenticator, Identity, UnknownKey, refuse_credentials
 from node.config import Settings
 from node.errors import CloseCode, CloseConnection, ErrorCode, RequestError
 from node.hub import Hub
+from node.jwks import JwksFetcher
 from node.metrics import Metrics
 from node.outbox import Outbox
 from node.presence import Presence
@@ -52,6 +53,7 @@ class Node:
     submitter: Submitter
     presence: Presence
     metrics: Metrics
+    jwks: JwksFetcher | None = None
 
 
 class Conversation:
@@ -161,9 +163,28 @@ class Conversation:
                 account = await self._node.replica.read(lambda reader: reader.account(request.user or ""))
                 if account is not None or request.password is not None:
                     return await self._from_account(account, request.password or "")
-            return self._node.authenticator.identify(token=request.token, user=request.user, now=time.time())
+            return await self._from_token_or_name(request)
         except RequestError as error:
             raise refuse_credentials(error) from None
+
+    async def _from_token_or_name(self, request: requests.Hello) -> Identity:
+        node = self._node
+        identify = partial(node.authenticator.identify, token=request.token, user=request.user)
+        try:
+            return identify(now=time.time())
+        except UnknownKey:
+            if node.jwks is None:
+                raise
+        fetched = False
+        with trio.move_on_after(node.settings.hello_timeout / 2):
+            fetched = await node.jwks.refresh()
+        try:
+            return identify(now=time.time())
+        except UnknownKey:
+            if fetched:
+                raise
+            # Not the client's fault, as far as anybody can tell, so it may come back.
+            raise CloseConnection(CloseCode.TRY_AGAIN_LATER, "the keys of tokens cannot be fetched now") from None
 
     async def _from_account(self, account: Account | None, password: str) -> Identity:
         """The owner of an account. A name that has one is nobody else's: guests may not take it."""

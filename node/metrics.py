@@ -34,3 +34,7 @@ class Metrics:
         self.pending = Gauge("chat_pending_records", "Records that wait for the log", registry=self.registry)
         self.rooms = Gauge("chat_rooms_received", "Rooms that somebody here receives", registry=self.registry)
         self.peers = Gauge("chat_peers", "Other nodes heard of lately", registry=self.registry)
+        self.token_keys = Gauge("chat_token_keys", "Keys that verify tokens", registry=self.registry)
+        self.jwks_age = Gauge(
+            "chat_jwks_age_seconds", "Since JWKS_URL gave keys; NaN without an answer yet", registry=self.registry
+        )

@@ -10,8 +10,7 @@ import trio
 
 from node.errors import LogChanged, LogUnavailable
 from node.log.base import Log
-from node.log.jetstream import JetStreamLog
-from node.log.stream import STREAM
+from node.log.jetstream import STREAM, JetStreamLog
 from tests.nats_cluster import PASSWORD, USER
 
 from .conftest import JetStreamBackend

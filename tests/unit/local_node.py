@@ -16,6 +16,7 @@ from node.auth import Authenticator
 from node.config import Settings
 from node.conversation import Node
 from node.hub import Hub
+from node.jwks import JwksFetcher
 from node.metrics import Metrics
 from node.presence import Presence
 from node.replica import Replica
@@ -40,6 +41,10 @@ class LocalNode:
         path = directory / f"{settings.node_id}.sqlite"
         self.replica = Replica(log, path, self.hub, self.submitter, self.metrics)
         authenticator = Authenticator(settings.auth_mode, settings.jwt_key)
+        self.jwks = None
+        if settings.jwks_url:
+            take = authenticator.replace_fetched
+            self.jwks = JwksFetcher(settings.jwks_url, settings.jwks_max_age, take, min_interval_s=0.2)
         self.presence = Presence(self.hub, settings.node_id, bus)
         self.server = Server(
             Node(
@@ -52,6 +57,7 @@ class LocalNode:
                 submitter=self.submitter,
                 presence=self.presence,
                 metrics=self.metrics,
+                jwks=self.jwks,
             )
         )
         self.port = 0
@@ -78,6 +84,8 @@ class LocalNode:
         await nursery.start(self.replica.run)
         nursery.start_soon(self.submitter.run)
         nursery.start_soon(self.presence.listen)
+        if self.jwks is not None:
+            nursery.start_soon(self.jwks.run)
         await self.replica.wait_ready()
         listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
         self.port = listeners[0].socket.getsockname()[1]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 from typing import Any
 
 import jwt
 import pytest
 
-from node.auth import Authenticator, Identity, refuse_credentials, sign_token
+from node.auth import Authenticator, Identity, UnknownKey, refuse_credentials, sign_token
 from node.errors import CloseCode, ErrorCode, RequestError
+from node.keys import parse_keys
+from tests.issuer import Signer, jwk_set
 
+ED, RSA = Signer.ed25519("ed"), Signer.rsa("rsa")
 KEY = "a-key-that-is-long-enough-even-for-hs512" * 2
+OTHER = "another-key-that-is-long-enough-too-for-hs512" * 2
 NOW = 1_700_000_000.0
 
 
@@ -52,9 +58,12 @@ def test_not_yet_valid() -> None:
     assert identify(signed(nbf=NOW)).user == "ana"
 
 
-def none_token() -> str:
-    parts = [{"alg": "none", "typ": "JWT"}, {"sub": "ana", "exp": NOW + 60}]
-    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
+def by_hand(header: dict[str, Any], hmac_key: bytes = b"") -> str:
+    """A token that no library would make."""
+    parts = [json.dumps(header).encode(), json.dumps({"sub": "ana", "exp": NOW + 60}).encode()]
+    text = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+    signature = hmac.digest(hmac_key, text.encode(), hashlib.sha256) if hmac_key else b""
+    return f"{text}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def tampered() -> str:
@@ -70,7 +79,11 @@ def tampered() -> str:
     [
         signed(key="another-key-that-is-long-enough-too"),
         signed(algorithm="HS512"),
-        none_token(),
+        by_hand({"alg": "none", "typ": "JWT"}),
+        by_hand({"alg": ["HS256"]}, KEY.encode()),
+        by_hand({"alg": "HS256", "kid": 5}, KEY.encode()),
+        by_hand({"alg": "HS256", "crit": ["x"], "x": 1}, KEY.encode()),
+        by_hand({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}}, b"\0\0\0"),
         tampered(),
         "",
         "nonsense",
@@ -116,3 +129,105 @@ def test_with_both_a_bad_token_is_not_saved_by_a_name() -> None:
 def test_no_token_is_made_for_an_impossible_user() -> None:
     with pytest.raises(RequestError):
         sign_token(KEY, "a b", NOW, 60)
+
+
+# --- keys and algorithms ---
+
+
+@pytest.mark.parametrize("signer", [ED, RSA])
+def test_public_keys_verify_their_algorithm(signer: Signer) -> None:
+    for keys in (signer.public_pem, jwk_set(signer), jwk_set(ED, RSA)):
+        token = sign_token(signer.private_pem, "ana", NOW, 60, kid=signer.kid)
+        assert jwt.get_unverified_header(token) == {"alg": signer.algorithm, "typ": "JWT", "kid": signer.kid}
+        assert Authenticator(("token",), keys).identify(token=token, user=None, now=NOW).user == "ana"
+    with pytest.raises(RequestError):
+        Authenticator(("token",), Signer.ed25519().public_pem).identify(token=token, user=None, now=NOW)
+
+
+def test_both_keys_are_valid_during_a_rotation() -> None:
+    both = Authenticator(("token",), f"{KEY}\n{OTHER}")
+    assert both.identify(token=signed(OTHER), user=None, now=NOW) == both.identify(token=signed(), user=None, now=NOW)
+    assert jwt.decode(sign_token(f"{OTHER}\n{KEY}", "ana", NOW, 60), OTHER, ["HS256"], {"verify_exp": False})
+    with pytest.raises(RequestError):
+        Authenticator(("token",), OTHER).identify(token=signed(), user=None, now=NOW)
+
+
+@pytest.mark.parametrize("keys", [RSA.public_pem, jwk_set(RSA), jwk_set(RSA, ED)])
+@pytest.mark.parametrize("algorithm", ["HS256", "none", "HS384", "RS512", "PS256", "EdDSA"])
+def test_a_public_key_is_never_a_shared_one(keys: str, algorithm: str) -> None:
+    """The algorithm is the key's: a token that calls itself HS256 gains nothing by what everybody knows."""
+    known = [RSA.public_pem, RSA.public_pem.strip(), json.dumps(RSA.jwk), keys, RSA.jwk["n"]]
+    for material in known:
+        for kid in ({}, {"kid": "rsa"}, {"kid": "other"}):
+            token = by_hand({"alg": algorithm, **kid}, material.encode())
+            with pytest.raises(RequestError) as caught:
+                Authenticator(("token",), keys).identify(token=token, user=None, now=NOW)
+            assert caught.value.code is ErrorCode.UNAUTHORIZED
+
+
+def test_a_name_of_a_key_narrows_it_down() -> None:
+    two, three = Signer.ed25519("two"), Signer.ed25519("three")
+    named = Authenticator(("token",), jwk_set(ED, two))
+    assert named.identify(token=two.token(now=NOW), user=None, now=NOW).user == "ana"
+    assert named.identify(token=two.token(now=NOW, header={"x": 1}), user=None, now=NOW).user == "ana"
+    with pytest.raises(RequestError) as wrong:  # the right key under another's name
+        named.identify(token=two.token(now=NOW, header={"kid": "ed"}), user=None, now=NOW)
+    assert not isinstance(wrong.value, UnknownKey)
+    with pytest.raises(UnknownKey):
+        named.identify(token=three.token(now=NOW), user=None, now=NOW)
+    nameless = Authenticator(("token",), two.public_pem)
+    assert nameless.identify(token=two.token(now=NOW), user=None, now=NOW).user == "ana"
+
+
+def test_fetched_keys_are_valid_until_others_take_their_place() -> None:
+    door = Authenticator(("token",), KEY)
+    for signer in (ED, RSA):
+        with pytest.raises(UnknownKey):
+            door.identify(token=signer.token(now=NOW), user=None, now=NOW)
+        door.replace_fetched(parse_keys(jwk_set(signer)))
+        assert door.identify(token=signer.token(now=NOW), user=None, now=NOW).user == "ana"
+        assert door.identify(token=signed(), user=None, now=NOW).user == "ana"
+    assert [key.name for key in door.keys] == ["HS256", "RS256 rsa"]
+
+
+def test_a_bad_shared_signature_is_nothing_that_a_fetch_could_mend() -> None:
+    assert not isinstance(refusal(signed(OTHER)), UnknownKey)
+    assert isinstance(refusal(ED.token(now=NOW)), UnknownKey)
+
+
+@pytest.mark.parametrize(
+    ("claims", "good"),
+    [
+        ({"iss": "https://id", "aud": "chat"}, True),
+        ({"iss": "https://id", "aud": ["mail", "chat"]}, True),
+        ({"iss": "https://other", "aud": "chat"}, False),
+        ({"aud": "chat"}, False),
+        ({"iss": "https://id", "aud": "mail"}, False),
+        ({"iss": "https://id"}, False),
+        ({"iss": "https://id", "aud": 5}, False),
+    ],
+)
+def test_issuer_and_audience_where_they_are_wanted(claims: dict[str, Any], good: bool) -> None:
+    door = Authenticator(("token",), KEY, issuer="https://id", audience="chat")
+    if good:
+        assert door.identify(token=signed(**claims), user=None, now=NOW).user == "ana"
+        return
+    with pytest.raises(RequestError, match="token refused"):
+        door.identify(token=signed(**claims), user=None, now=NOW)
+
+
+def test_a_token_for_somebody_else_is_refused_where_no_audience_is_set() -> None:
+    refusal(signed(aud="mail"))
+    assert identify(signed(iss="anybody")).user == "ana"
+
+
+def test_what_is_signed_here_has_what_is_wanted_here() -> None:
+    door = Authenticator(("token",), KEY, issuer="i", audience="a")
+    token = sign_token(KEY, "ana", NOW, 60, issuer="i", audience="a")
+    assert door.identify(token=token, user=None, now=NOW).user == "ana"
+
+
+def test_keys_are_looked_at_only_where_tokens_count() -> None:
+    with pytest.raises(ValueError, match="bytes"):
+        Authenticator(("token",), "short")
+    assert Authenticator(("guest",), "short").keys == ()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from node.config import MIN_JWT_KEY_BYTES, Settings, env_name, is_loopback, load
+from node.config import Settings, env_name, is_loopback, load
 from node.errors import ConfigError
+from node.keys import MIN_SHARED_BYTES
 
-KEY = "k" * MIN_JWT_KEY_BYTES
+KEY = "k" * MIN_SHARED_BYTES
 
 
 def faults(*args: object, **kwargs: object) -> list[str]:
@@ -101,7 +102,13 @@ def test_settings_that_do_not_fit_together() -> None:
     assert "MAX_BODY_BYTES" in faults({"MAX_BODY_BYTES": "4096", "MAX_FRAME_BYTES": "1024"})[0]
     assert "NATS_USER, NATS_PASSWORD" in faults({"NATS_URL": "nats://a:1", "NATS_USER": "u"})[0]
     assert "JWT_KEY" in faults({"WEBSOCKET_HOST": "0.0.0.0"})[0]  # noqa: S104
-    assert "JWT_KEY" in faults({"AUTH_MODE": "token", "JWT_KEY": "short"})[0]
+    assert "JWT_KEY: key 1 has 5 bytes" in faults({"AUTH_MODE": "token", "JWT_KEY": "short"})[0]
+    assert "'ftp://a' wants" in faults({"JWKS_URL": "ftp://a"})[0]
+
+
+def test_an_address_of_keys_is_enough_for_tokens() -> None:
+    assert load({"AUTH_MODE": "token", "JWKS_URL": "https://id.example.org/keys"}).jwt_key == ""
+    assert "JWT_KEY" in faults({"AUTH_MODE": "token", "JWKS_URL": "https://a/keys", "JWT_KEY": "short"})[0]
 
 
 def test_unreadable_files_are_faults(tmp_path: Path) -> None:
@@ -113,9 +120,9 @@ def test_unreadable_files_are_faults(tmp_path: Path) -> None:
 
 
 def test_a_secret_comes_from_a_file_without_its_newline(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(f" {KEY}\r\n")
+    (tmp_path / "key").write_text(f"{KEY}\r\n")
     settings = load({"JWT_KEY_FILE": str(tmp_path / "key"), "JWT_KEY": "not this one", "AUTH_MODE": "token"})
-    assert settings.jwt_key == f" {KEY}"
+    assert settings.jwt_key == KEY
 
 
 def test_secrets_are_shown_nowhere() -> None:
