@@ -13,6 +13,8 @@ STEP := tests/lab/step
 LAB := ansible-playbook -i localhost,
 ROLES := $(notdir $(patsubst %/molecule/default/molecule.yml,%,$(wildcard roles/*/molecule/default/molecule.yml)))
 HOSTS ?= 3
+COUNT ?= 100000
+SEED ?= 1
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help
@@ -53,6 +55,10 @@ check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee b
 	@$(STEP) "ansible-lint" ansible-lint --offline --strict
 	@$(STEP) "roles' variables" python tests/role_tables.py --check
 	@$(STEP) "unit tests" pytest -q tests/unit tests/test_architecture.py
+
+.PHONY: fuzz
+fuzz: $(VENV)/.installed ## mutated inputs, each must end in an answer or a close code: make fuzz COUNT=1000000 SEED=7
+	@$(STEP) "$(COUNT) mutated inputs" nice python -m tests.fuzz $(COUNT) $(SEED)
 
 .PHONY: test
 test: $(VENV)/.installed ## everything: check, log contract, the roles under Molecule, the scenarios on the lab

@@ -44,14 +44,14 @@ class Connection:
         self._busy = False
         self._asked_at = trio.current_time()
         self._ending: CloseConnection | None = None
+        self._gone = False
         self._log = logger.bind(conn=self.id)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Close the connection: what is being written is finished first, if the peer reads on."""
         if self._ending is None:
             self._ending = CloseConnection(code, reason)
-            self._nursery.cancel_scope.deadline = trio.current_time() + _CLOSE_GRACE_S
-            self._outbox.wake()
+            self._finish()
             self._node.metrics.closed_total.labels(str(int(code))).inc()
             self._log.info("closing", user=self._conversation.user, code=int(code), reason=reason)
 
@@ -67,11 +67,11 @@ class Connection:
         except CloseConnection as close:
             self.end(close.code, close.reason)
         except Disconnected as gone:
-            if self._ending is None:  # otherwise the writer waits for the peer's goodbye, then cancels
+            if self._ending is None:
                 self._node.metrics.closed_total.labels(str(gone.code)).inc()
                 self._log.info("disconnected", user=self._conversation.user, code=gone.code, reason=gone.reason)
-                await self._socket.part(gone)
-                self._nursery.cancel_scope.cancel()
+                self._gone = True
+                self._finish()
         finally:
             self._conversation.leave()
 
@@ -101,19 +101,33 @@ class Connection:
     async def _write(self) -> None:
         """The only writer of data. Ends the connection, once what was due by then has been said."""
         try:
-            while self._ending is None:
+            while not self._over:
                 await self._outbox.wait()
-                while self._ending is None and (frames := self._outbox.take() or await self._from_store()):
+                while not self._over and (frames := self._outbox.take() or await self._from_store()):
                     await self._send(frames)
-            # Once, not until there is no more: a busy room would have the last word for ever.
-            await self._send(self._outbox.take())
-            await self._socket.close(self._ending.code, self._ending.reason)
+            await self._take_leave()
         except Disconnected:
-            if self._ending is None and self._socket.closed:
-                return  # a close frame is being answered; the reader hears of it, and ends the rest
+            await self._socket.part()
         except trio.TooSlowError:
             pass
         self._nursery.cancel_scope.cancel()
+
+    @property
+    def _over(self) -> bool:
+        return self._gone or self._ending is not None
+
+    def _finish(self) -> None:
+        """Have the writer end the connection, in good time."""
+        self._nursery.cancel_scope.deadline = trio.current_time() + _CLOSE_GRACE_S
+        self._outbox.wake()
+
+    async def _take_leave(self) -> None:
+        if self._ending is None:
+            await self._socket.part()
+            return
+        # Once, not until there is no more: a busy room would have the last word for ever.
+        await self._send(self._outbox.take())
+        await self._socket.close(self._ending.code, self._ending.reason)
 
     async def _send(self, frames: bytes) -> None:
         self._node.metrics.bytes_out_total.inc(len(frames))

@@ -52,11 +52,6 @@ class ServerSocket:
         """``trio.current_time()`` at which the last bytes came in."""
         return self._stream.heard_at
 
-    @property
-    def closed(self) -> bool:
-        """Whether there will be no more messages: :meth:`receive` says so too, once the library has said goodbye."""
-        return self._connection.closed is not None
-
     async def receive(self) -> str | bytes:
         """The next message: str for text, bytes for binary.
 
@@ -71,8 +66,8 @@ class ServerSocket:
         Raises:
             Disconnected: they cannot be sent.
         """
-        if self._connection.closed:
-            raise Disconnected(self._connection.closed.code, self._connection.closed.reason)
+        if (reason := self._connection.closed) is not None:
+            raise Disconnected(reason.code, reason.reason)
         try:
             await self._stream.send_all(frames)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -89,16 +84,26 @@ class ServerSocket:
                 await self._connection.aclose(code, _fitting(reason))
         await self.abort()
 
-    async def part(self, gone: Disconnected) -> None:
-        """After :meth:`receive` raised ``gone``: say why, if the peer broke the protocol, and let it read that.
+    async def part(self) -> None:
+        """The peer has ended it, or broke the protocol: say the last word, and let the peer read that.
 
-        The library finds such a peer out, and leaves it without the close frame that the RFC asks for (7.1.7).
+        The library answers a close frame, but leaves a peer that broke the protocol without the close frame that the
+        RFC asks for (7.1.7).
         """
-        if gone.code in _FAULTS and not self._stream.closing:
-            with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True), contextlib.suppress(trio.BrokenResourceError):
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True), contextlib.suppress(trio.BrokenResourceError):
+            gone = await self._disconnected()
+            if gone.code in _FAULTS and not self._stream.closing:
                 await self._stream.say_last(_close_frame(gone.code, gone.reason))
         if self._stream.closing:
             await self._stream.part()
+
+    async def _disconnected(self) -> Disconnected:
+        """Wait until the library is done with the peer; what that still says is lost."""
+        try:
+            while True:
+                await self.receive()
+        except Disconnected as gone:
+            return gone
 
     async def abort(self) -> None:
         """Tear the connection down at once."""
