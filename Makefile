@@ -60,6 +60,10 @@ check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee b
 fuzz: $(VENV)/.installed ## mutated inputs, each must end in an answer or a close code: make fuzz COUNT=1000000 SEED=7
 	@$(STEP) "$(COUNT) mutated inputs" nice python -m tests.fuzz $(COUNT) $(SEED)
 
+.PHONY: tools
+tools: ## what the tests use besides Python: tmux, Node.js, Chromium; installs what is missing
+	@$(STEP) "Tools of the tests" tests/tools
+
 .PHONY: test
 test: $(VENV)/.installed ## everything: check, log contract, the roles under Molecule, the scenarios on the lab
 	@tests/all

@@ -21,6 +21,12 @@ def configure_client() -> None:
     )
 
 
+def silence() -> None:
+    """Say nothing more: something else has the terminal."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.CRITICAL)
+
+
 def configure(level: str, style: str, node_id: str) -> None:
     """Set logging up for a node, on standard output.
 

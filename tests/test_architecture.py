@@ -21,14 +21,17 @@ ORDER = [
     "room", "outbox", "hub", "submitter", "replica", "cluster", "presence", "conversation",
     "transport.stream", "transport.handshake", "transport.websocket", "connection", "server", "http",
     "client_feed", "client_link", "client",
+    "terminal.words", "terminal.transcript", "terminal.commands", "terminal.screen", "terminal.conversation",
+    "terminal.chat",
     "logs", "app",
-    "cli.common", "cli.health", "cli.token", "cli.probe", "cli.talk", "cli.serve", "cli.program", "__main__",
+    "cli.common", "cli.chat", "cli.health", "cli.token", "cli.probe", "cli.talk", "cli.serve", "cli.program",
+    "__main__",
 ]  # fmt: skip
 
 PURE = [
     "errors", "keys", "limits", "auth", "protocol.frames", "protocol.requests", "protocol.pushes", "protocol.answers",
     "protocol.translate", "protocol.session", "state.records", "state.model", "state.outcome", "state.room_rules",
-    "state.message_rules", "state.server_rules", "state.rules",
+    "state.message_rules", "state.server_rules", "state.rules", "terminal.transcript", "terminal.commands",
 ]  # fmt: skip
 IMPURE = {
     "asyncio", "datetime", "os", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time", "trio",
@@ -50,6 +53,7 @@ CONFINED = {
     "hypercorn": {"http"},
     "starlette": {"http"},
     "click": {"cli"},
+    "urwid": {"terminal.screen"},
 }
 CONCRETE_LOGS = {"node.log.sqlite", "node.log.jetstream"}
 

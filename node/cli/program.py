@@ -17,6 +17,7 @@ from node.errors import ChatError, ConfigError
 
 COMMANDS = {
     "serve": "node.cli.serve",
+    "chat": "node.cli.chat",
     "send": "node.cli.talk",
     "tail": "node.cli.talk",
     "rooms": "node.cli.talk",

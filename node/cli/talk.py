@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -14,16 +13,8 @@ import trio
 
 from node.cli.common import client_options, join, with_client
 from node.client import ChatClient, Gap
-from node.protocol.pushes import (
-    DeleteEvent,
-    EditEvent,
-    MemberEvent,
-    MessageEvent,
-    ReactEvent,
-    RoomEvent,
-    RoomEvents,
-    encode,
-)
+from node.protocol.pushes import MessageEvent, RoomEvents, encode
+from node.terminal import words
 
 _READ_BYTES = 65536
 
@@ -94,29 +85,7 @@ def tail(room: str, create: bool, limit: int, count: int | None, as_json: bool, 
 
 
 def _as_line(event: RoomEvents) -> str:
-    return f"{time.strftime('%H:%M:%S', time.localtime(event.ts / 1000))} {_words(event)}"
-
-
-def _words(event: RoomEvents) -> str:
-    match event:
-        case MessageEvent():
-            return f"{event.from_}: {_printable(event.body)}"
-        case EditEvent():
-            return f"{event.from_}: {_printable(event.body)} (instead of {event.target})"
-        case DeleteEvent():
-            return f"-- {event.from_} deleted {event.target}"
-        case ReactEvent():
-            return f"-- {event.from_} {'put' if event.on else 'took back'} {_printable(event.emoji)} on {event.target}"
-        case MemberEvent():
-            by = f" by {event.by}" if event.by else ""
-            return f"-- {event.user}: {event.change}{f' {event.role}' if event.role else ''}{by}"
-        case RoomEvent():
-            return f"-- room {event.change} by {event.by}"
-
-
-def _printable(body: str) -> str:
-    """Without control characters, which could steer the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in body)
+    return f"{words.clock(event.ts, '%H:%M:%S')} {words.described(event)}"
 
 
 @click.command()
@@ -131,7 +100,7 @@ def rooms(prefix: str, as_json: bool, **who: Any) -> None:
         while more:
             page = await client.rooms(prefix, after=after, limit=500)
             for room in page.rooms:
-                line = f"{room.room:<32} {room.members:>6} {room.head:>10}  {_printable(room.title)}".rstrip()
+                line = f"{room.room:<32} {room.members:>6} {room.head:>10}  {words.printable(room.title)}".rstrip()
                 click.echo(encode(room) if as_json else line)
             more = page.more
             after = page.rooms[-1].room if page.rooms else after
