@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,9 +29,11 @@ from node.http import make_app
 from node.http import serve as serve_http
 from node.hub import Hub
 from node.jwks import JwksFetcher
-from node.log.base import Log
+from node.log.base import Loader, Log, Source
 from node.log.jetstream import JetStreamLog
+from node.log.jetstream_copy import JetStreamLoader
 from node.log.sqlite import SqliteLog
+from node.log.sqlite_copy import SqliteLoader, SqliteSource
 from node.metrics import Metrics
 from node.presence import Presence
 from node.replica import Replica
@@ -255,18 +259,51 @@ class App:
                 seen = now
 
 
+@asynccontextmanager
+async def open_source(settings: Settings) -> AsyncGenerator[Source]:
+    """The node's log, to be read beside the node.
+
+    Raises:
+        LogUnavailable, LogChanged: there is none, or it does not answer.
+    """
+    log = _jetstream(settings, create=False) if settings.nats_url else SqliteSource(_log_path(settings))
+    async with aclosing(log):
+        await log.open()
+        yield log
+
+
+@asynccontextmanager
+async def open_loader(settings: Settings) -> AsyncGenerator[Loader]:
+    """What fills the node's log before there is anything in it.
+
+    Raises:
+        ConfigError: the data directory cannot be used.
+    """
+    _make_directory(settings.data_dir)
+    loader = JetStreamLoader(*_servers(settings)) if settings.nats_url else SqliteLoader(_log_path(settings))
+    async with aclosing(loader):
+        yield loader
+
+
 def _make_log(settings: Settings) -> tuple[Log, Any]:
     """The log, and the bus between nodes where there are others."""
     if not settings.nats_url:
-        return SqliteLog(settings.data_dir / "log.sqlite"), None
-    log = JetStreamLog(
-        list(settings.nats_url),
-        settings.nats_user or None,
-        settings.nats_password or None,
-        settings.nats_replicas,
-        name=settings.node_id,
-    )
+        return SqliteLog(_log_path(settings)), None
+    log = _jetstream(settings, create=True)
     return log, log.nats
+
+
+def _jetstream(settings: Settings, *, create: bool) -> JetStreamLog:
+    return JetStreamLog(*_servers(settings), name=settings.node_id, create=create)
+
+
+def _servers(settings: Settings) -> tuple[list[str], str | None, str | None, int]:
+    user, password = settings.nats_user or None, settings.nats_password or None
+    return list(settings.nats_url), user, password, settings.nats_replicas
+
+
+def _log_path(settings: Settings) -> Path:
+    return settings.data_dir / "log.sqlite"
 
 
 def _make_directory(path: Path) -> None:

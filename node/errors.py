@@ -119,5 +119,9 @@ class LogChanged(LogError):
     """The log under us is another one (recreated or restored): its epoch differs from the one that was opened."""
 
 
+class LogNotEmpty(LogError):
+    """An import into a log that has entries: they would be lost, or get mixed up."""
+
+
 class StoreCorrupt(ChatError):
     """The read model's file cannot be trusted; it is rebuilt from the log."""

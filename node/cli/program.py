@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import NoReturn
 
 import click
@@ -24,8 +25,11 @@ COMMANDS = {
     "token": "node.cli.token",
     "health": "node.cli.health",
     "probe": "node.cli.probe",
+    "export": "node.cli.backup",
+    "import": "node.cli.backup",
+    "verify": "node.cli.backup",
 }
-"""Name of a command, and of its function -> the module that has it."""
+"""Name of a command -> the module that has it as a function (with ``_`` behind a word of Python)."""
 
 
 class _Commands(click.Group):
@@ -37,7 +41,7 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command = getattr(import_module(COMMANDS[name]), name)
+        command = getattr(import_module(COMMANDS[name]), name + "_" * iskeyword(name))
         assert isinstance(command, click.Command)  # noqa: S101 - the table is wrong otherwise
         return command
 

@@ -43,6 +43,53 @@ class Entry(NamedTuple):
     data: bytes
 
 
+class Source(Protocol):
+    """The half of a :class:`Log` that an export reads; the promises are those of the log."""
+
+    @property
+    def epoch(self) -> str:
+        """The id of the log."""
+
+    def tail(self, after: int) -> AsyncGenerator[Sequence[Entry]]:
+        """Yield what comes after a position, in batches; what comes after the end of :meth:`last` need not come."""
+
+    async def last(self) -> int:
+        """The position of the last committed entry."""
+
+
+class Loader(Protocol):
+    """Fills a log that has no entries yet. Until :meth:`finish` no node can open that log.
+
+    A loader that was not finished, for whatever reason, leaves the log as it was, or so that only another loader can
+    use it, which begins anew.
+    """
+
+    async def begin(self) -> None:
+        """Take the log; from here on no node appends to it.
+
+        Raises:
+            LogNotEmpty: there are entries in it; it is as it was.
+            LogUnavailable: it cannot be reached, or a node has it.
+        """
+
+    async def load(self, entries: Sequence[bytes]) -> None:
+        """Append entries in order, the first ever at position 1.
+
+        Raises:
+            LogUnavailable, LogFull, LogChanged: give up, and begin with another loader.
+        """
+
+    async def finish(self) -> str:
+        """Hand the log over to the nodes. Returns its epoch, which is new; when this returns it is as durable as any.
+
+        Raises:
+            LogUnavailable, LogChanged: it may or may not be handed over.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of everything, finished or not. Idempotent."""
+
+
 class Log(Protocol):
     """A durable, totally ordered log with idempotent append.
 

@@ -6,7 +6,6 @@ is in WAL mode with ``synchronous=FULL``, so that a commit that has returned sur
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from node.errors import LogChanged, LogFull, LogUnavailable
+from node.files import Held, lock
 from node.log.base import TAIL_BATCH_BYTES, TAIL_BATCH_ENTRIES, Entry, check_entry, new_epoch
 
 T = TypeVar("T")
@@ -188,7 +188,9 @@ class _File:
     def __init__(self, path: Path, max_bytes: int | None) -> None:
         self._path = path
         try:
-            self._lock_fd = _lock(path.with_name(path.name + ".lock"))
+            self._lock_fd = lock(lock_of(path))
+        except Held as error:
+            raise LogUnavailable(f"{error}: one process per log") from None
         except OSError as error:
             raise LogUnavailable(f"{path}: {error}") from error
         try:
@@ -206,15 +208,14 @@ class _File:
         self._writer.execute(f"PRAGMA journal_size_limit = {16 * 1024 * 1024}")
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            self._writer.executescript(_SCHEMA.format(epoch=new_epoch(), version=_SCHEMA_VERSION))
+            create_tables(self._writer, new_epoch())
         elif version != _SCHEMA_VERSION:
             raise LogUnavailable(f"{self._path} has schema version {version}, this release reads {_SCHEMA_VERSION}")
         if max_bytes is not None:
             (page_bytes,) = self._writer.execute("PRAGMA page_size").fetchone()
             self._writer.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}")
         self._reader = _connect(self._path)
-        (self.epoch,) = self._writer.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-        (self.last,) = self._writer.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
+        self.epoch, self.last = epoch_and_last(self._writer)
         self._identity = _identity(self._path)
 
     def check_identity(self) -> None:
@@ -255,27 +256,49 @@ class _File:
     def read(self, after: int) -> list[Entry]:
         """The entries that follow ``after``, within the bounds of one tail batch."""
         self.check_identity()
-        batch: list[Entry] = []
-        size = 0
         try:
-            rows = self._reader.execute(
-                "SELECT position, data FROM entries WHERE position > ? ORDER BY position LIMIT ?",
-                (after, TAIL_BATCH_ENTRIES),
-            )
-            for position, data in rows:
-                size += len(data)
-                if batch and size > TAIL_BATCH_BYTES:
-                    break
-                batch.append(Entry(position, data))
-            rows.close()  # an unfinished statement would keep the WAL from being checkpointed
+            return read_batch(self._reader, after)
         except sqlite3.Error as error:
             raise LogUnavailable(f"{self._path}: {error}") from error
-        return batch
 
     def close(self) -> None:
         self._reader.close()
         self._writer.close()
         os.close(self._lock_fd)
+
+
+def create_tables(connection: sqlite3.Connection, epoch: str) -> None:
+    """Make a new file a log without entries."""
+    connection.executescript(_SCHEMA.format(epoch=epoch, version=_SCHEMA_VERSION))
+
+
+def epoch_and_last(connection: sqlite3.Connection) -> tuple[str, int]:
+    """The epoch of a log's file, and the position of its last entry."""
+    (epoch,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+    (last,) = connection.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
+    return epoch, last
+
+
+def read_batch(connection: sqlite3.Connection, after: int) -> list[Entry]:
+    """The entries that follow ``after``, within the bounds of one tail batch."""
+    batch: list[Entry] = []
+    size = 0
+    rows = connection.execute(
+        "SELECT position, data FROM entries WHERE position > ? ORDER BY position LIMIT ?",
+        (after, TAIL_BATCH_ENTRIES),
+    )
+    for position, data in rows:
+        size += len(data)
+        if batch and size > TAIL_BATCH_BYTES:
+            break
+        batch.append(Entry(position, data))
+    rows.close()  # an unfinished statement would keep the WAL from being checkpointed
+    return batch
+
+
+def lock_of(path: Path) -> Path:
+    """The file whose lock keeps other processes out of a log."""
+    return path.with_name(path.name + ".lock")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -290,17 +313,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError as error:
         raise LogUnavailable(f"{path}: {error}") from error
     return status.st_dev, status.st_ino
-
-
-def _lock(path: Path) -> int:
-    """Lock ``path`` for the life of the returned descriptor; the kernel lets go of it however the process ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        raise LogUnavailable(f"{path} is held by another process (pid {holder}): one process per log") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -60,6 +61,15 @@ class MemberRow:
     user: str
     role: str
     muted_until: int
+
+
+class Counts(NamedTuple):
+    """How much there is. ``users`` are those with an account or in a room, or once dealt with by one."""
+
+    rooms: int
+    messages: int
+    users: int
+    accounts: int
 
 
 class Reader:
@@ -162,6 +172,16 @@ class Reader:
     def accounts(self) -> list[Account]:
         """All local accounts, by name."""
         return [_decode_account(data) for (data,) in self._db.execute("SELECT data FROM account ORDER BY name")]
+
+    def counts(self) -> Counts:
+        """How much there is; reads whole tables."""
+        queries = (
+            "SELECT COUNT(*) FROM room WHERE NOT deleted",
+            "SELECT COUNT(*) FROM message",
+            "SELECT COUNT(*) FROM (SELECT user FROM standing UNION SELECT name FROM account)",
+            "SELECT COUNT(*) FROM account",
+        )
+        return Counts(*(self._db.execute(query).fetchone()[0] for query in queries))
 
     def notices(self) -> list[Notice]:
         """The operators' notices, those that are over too."""

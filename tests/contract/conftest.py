@@ -6,16 +6,19 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import trio
 from nats.js.errors import NotFoundError
 
-from node.log.base import Log
-from node.log.jetstream import STREAM, JetStreamLog
+from node.log.base import Loader, Log
+from node.log.jetstream import JetStreamLog
+from node.log.jetstream_copy import JetStreamLoader
 from node.log.nats_thread import NatsThread
 from node.log.sqlite import SqliteLog
+from node.log.sqlite_copy import SqliteLoader, SqliteSource
+from node.log.stream import STREAM
 from tests.nats_cluster import PASSWORD, USER, NatsCluster
 
 
@@ -24,6 +27,12 @@ class Backend(Protocol):
 
     def log(self, max_bytes: int | None = None) -> Log:
         """A log object, not opened."""
+
+    def source(self) -> Any:
+        """The log as an export reads it beside a node, not opened."""
+
+    def loader(self) -> Loader:
+        """What fills the log."""
 
     async def destroy(self) -> None:
         """Take the log away under those who use it."""
@@ -36,9 +45,15 @@ class SqliteBackend:
     def log(self, max_bytes: int | None = None) -> SqliteLog:
         return SqliteLog(self._path, max_bytes=max_bytes)
 
+    def source(self) -> SqliteSource:
+        return SqliteSource(self._path)
+
+    def loader(self) -> SqliteLoader:
+        return SqliteLoader(self._path)
+
     async def destroy(self) -> None:
         for suffix in ("", "-wal", "-shm", ".lock"):
-            await trio.Path(f"{self._path}{suffix}").unlink()
+            await trio.Path(f"{self._path}{suffix}").unlink(missing_ok=True)
 
 
 class JetStreamBackend:
@@ -49,6 +64,12 @@ class JetStreamBackend:
         """As promised; connects to the server with index ``first`` while that is up."""
         urls = self.cluster.urls[first:] + self.cluster.urls[:first]
         return JetStreamLog(urls, USER, PASSWORD, replicas=3, max_bytes=max_bytes)
+
+    def source(self) -> JetStreamLog:
+        return JetStreamLog(self.cluster.urls, USER, PASSWORD, replicas=3, create=False)
+
+    def loader(self) -> JetStreamLoader:
+        return JetStreamLoader(self.cluster.urls, USER, PASSWORD, replicas=3)
 
     async def destroy(self) -> None:
         with contextlib.suppress(NotFoundError):

@@ -10,7 +10,8 @@ import trio
 
 from node.errors import LogChanged, LogUnavailable
 from node.log.base import Log
-from node.log.jetstream import STREAM, JetStreamLog
+from node.log.jetstream import JetStreamLog
+from node.log.stream import STREAM
 from tests.nats_cluster import PASSWORD, USER
 
 from .conftest import JetStreamBackend

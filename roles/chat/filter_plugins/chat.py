@@ -58,14 +58,6 @@ def change_as_text(change: dict[str, Any]) -> str:
     return f"{change['service']} {change['reason']}"
 
 
-def failure_as_text(result: dict[str, Any]) -> str:
-    """What a failed task said: of a loop, its first failed item; of a command, what it wrote."""
-    items = [item for item in result.get("results", []) if item.get("failed") or item.get("unreachable")]
-    failed = items[0] if items else result
-    said = [failed.get("msg"), failed.get("stdout"), failed.get("stderr"), failed.get("json")]
-    return "\n".join(str(part) for part in said if part)
-
-
 class FilterModule:
     """Ansible's entry point."""
 
@@ -74,6 +66,5 @@ class FilterModule:
             "chat_names_by_content": names_by_content,
             "chat_tree_hash": tree_hash,
             "chat_change_as_text": change_as_text,
-            "chat_failure_as_text": failure_as_text,
             "chat_placement_faults": placement_faults,
         }
