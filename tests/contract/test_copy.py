@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 
@@ -178,13 +178,24 @@ def _settings(backend: Backend, directory: Path) -> dict[str, str]:
     return {"DATA_DIR": str(directory)}
 
 
-async def _half_loaded(backend: Backend, directory: Path) -> bool:
-    if isinstance(backend, JetStreamBackend):
-        async with backend.connection() as nats:
+@asynccontextmanager
+async def _watching(backend: Backend, directory: Path) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+    """A question: is the import in the middle of the work?"""
+    if not isinstance(backend, JetStreamBackend):
+        unfinished = trio.Path(directory / "log.sqlite.import")
+
+        async def file_grows() -> bool:
+            return await unfinished.exists() and (await unfinished.stat()).st_size > 100_000
+
+        yield file_grows
+        return
+    async with backend.connection() as nats:
+
+        async def stream_grows() -> bool:
             streams = await nats.call(lambda client: client.jsm().streams_info())
-        return any(stream.state.last_seq > 1000 for stream in streams)
-    unfinished = directory / "log.sqlite.import"
-    return unfinished.exists() and unfinished.stat().st_size > 100_000
+            return any(stream.state.last_seq > 100 for stream in streams)
+
+        yield stream_grows
 
 
 @pytest.mark.timeout(120)
@@ -197,11 +208,11 @@ async def test_an_import_whose_process_is_killed_can_be_repeated(backend: Backen
         await loader.finish()
     path = await export_of(big, tmp_path / "export")
     command = [sys.executable, "-m", "node", "import", str(path)]
-    with subprocess.Popen(command, env=_settings(backend, tmp_path)) as process:  # noqa: ASYNC220 - starts at once
+    async with _watching(backend, tmp_path) as in_the_middle:
+        process = subprocess.Popen(command, env=_settings(backend, tmp_path))  # noqa: ASYNC220 - starts at once
         with trio.fail_after(60):
-            while not await _half_loaded(backend, tmp_path):
-                assert process.poll() is None
-                await trio.sleep(0.02)
+            while not await in_the_middle():
+                await trio.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert await trio.to_thread.run_sync(process.wait) == -signal.SIGKILL
     if isinstance(backend, JetStreamBackend):
