@@ -38,6 +38,7 @@ from node.metrics import Metrics
 from node.presence import Presence
 from node.replica import Replica
 from node.server import Server
+from node.state.records import KNOWN_VERSION, WRITTEN_VERSION
 from node.submitter import Submitter
 
 _BACKLOG = 1024
@@ -64,7 +65,7 @@ class App:
         self._http_address = _address(self.http)
         self._log, self._bus = _make_log(settings)
         self._hub = Hub(room_buffer_bytes=settings.max_unsent_bytes)
-        self._submitter = Submitter(self._log, settings.max_pending, settings.send_timeout)
+        self._submitter = Submitter(self._log, settings.max_pending, settings.send_timeout, self._record_version)
         self._replica = Replica(self._log, settings.data_dir / "store.sqlite", self._hub, self._submitter, self.metrics)
         self._authenticator = Authenticator(
             settings.auth_mode, settings.jwt_key, settings.jwt_issuer, settings.jwt_audience
@@ -127,6 +128,7 @@ class App:
             "applied": replica.applied,
             "head": replica.head,
             "digest": replica.digest.hex(),
+            "records": self._record_version(),
             "peers": [beat.node for beat in peers],
             "connections": connections,
             "token_keys": len(self._authenticator.keys),
@@ -194,6 +196,9 @@ class App:
             nursery.start_soon(self._peers.run)
         return server
 
+    def _record_version(self) -> int:
+        return self._peers.common_version(WRITTEN_VERSION) if self._peers else WRITTEN_VERSION
+
     def _peers_changed(self) -> None:
         if self._peers is not None:
             self._presence.peers_changed(beat.node for beat in self._peers.alive)
@@ -206,6 +211,7 @@ class App:
             release=self.settings.chat_release,
             ready=self._why_not_ready() is None,
             applied=self._replica.applied,
+            records=KNOWN_VERSION,
             connections=self._server.connection_count if self._server else 0,
         )
 

@@ -26,6 +26,7 @@ class Beat(Struct, omit_defaults=True):
         url: where clients reach it, or empty.
         newcomer: it asks the others to answer with a beat.
         leaving: it will not beat again.
+        records: the newest version of records that it knows.
     """
 
     node: str
@@ -37,6 +38,7 @@ class Beat(Struct, omit_defaults=True):
     connections: int
     newcomer: bool = False
     leaving: bool = False
+    records: int = 1
 
 
 class Bus(Protocol):
@@ -77,6 +79,8 @@ class Peers:
         self._patience_s = interval_s + timeout_s
         self._on_change = on_change
         self._known: dict[str, tuple[Beat, float]] = {}
+        self._versions: dict[str, int] = {}
+        self._since = trio.current_time()
 
     @property
     def alive(self) -> list[Beat]:
@@ -87,6 +91,16 @@ class Peers:
     def ready_urls(self) -> list[str]:
         """Where clients of this node can go."""
         return [beat.url for beat in self.alive if beat.ready and beat.url]
+
+    def common_version(self, own: int) -> int:
+        """The version of records to write: the highest up to ``own`` that all nodes know which were ever heard of.
+
+        A node that is gone counts by what it last said: it may come back as it was. Until each had the time to be
+        heard it is the version before, which every release knows that may run beside this one.
+        """
+        if trio.current_time() < self._since + self._patience_s:
+            return max(1, min([own - 1, *self._versions.values()]))
+        return min([own, *self._versions.values()])
 
     def announce(self, *, newcomer: bool = False, leaving: bool = False) -> None:
         """Beat now."""
@@ -110,6 +124,7 @@ class Peers:
 
     def _heard(self, beat: Beat) -> None:
         before = self._known.get(beat.node)
+        self._versions[beat.node] = beat.records
         if beat.leaving:
             self._known.pop(beat.node, None)
         else:

@@ -18,7 +18,7 @@ import trio
 from node.errors import ErrorCode, LogFull, LogUnavailable, RequestError
 from node.log.base import MAX_ENTRY_BYTES, Log
 from node.state.outcome import Accepted, Outcome, Rejected
-from node.state.records import AnyRecord, encode_batch, encode_record
+from node.state.records import WRITTEN_VERSION, AnyRecord, encode_batch, encode_record
 from node.state.rules import AppliedBatch
 
 MAX_BATCH_RECORDS = 1024
@@ -58,13 +58,17 @@ class Submitter:
         log: where to.
         max_pending: records that may wait; more are refused with ``overloaded``.
         timeout_s: how long a record waits before its fate is given as unknown (or as not sent).
+        version: the version of the records to write, asked for every entry.
     """
 
-    def __init__(self, log: Log, max_pending: int, timeout_s: float) -> None:
+    def __init__(
+        self, log: Log, max_pending: int, timeout_s: float, version: Callable[[], int] = lambda: WRITTEN_VERSION
+    ) -> None:
         self.producer = secrets.token_hex(8)
         self._log = log
         self._max_pending = max_pending
         self._timeout_s = timeout_s
+        self._version = version
         self._batch_no = 0
         self._queue: deque[_Ticket] = deque()
         self._in_log: dict[int, list[_Ticket]] = {}
@@ -147,7 +151,7 @@ class Submitter:
         self._batch_no += 1
         self._in_log[self._batch_no] = tickets
         entry_id = f"{self.producer}:{self._batch_no}"
-        data = encode_batch(self.producer, self._batch_no, [ticket.raw for ticket in tickets])
+        data = encode_batch(self.producer, self._batch_no, [ticket.raw for ticket in tickets], self._version())
         pause_s = _RETRY_MIN_S
         in_doubt = False
         while True:

@@ -169,12 +169,14 @@ class State:
         record_no: the record within that entry.
         producers: producer -> its last applied batch number and that batch's position.
         digest: chain over everything that was decided; equal on any two nodes at the same position.
+        version: the newest version of records in it.
     """
 
     disk: Disk
     position: int = 0
     record_no: int = 0
     digest: bytes = b""
+    version: int = 1
     rooms: dict[str, Room] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)

@@ -11,8 +11,12 @@ from msgspec import Struct
 
 from node.errors import ChatError
 
-BATCH_VERSION = 1
-"""Version of the format, and of the rules by which the records are applied."""
+KNOWN_VERSION = 1
+"""The newest version of the format, and of the rules by which records are applied, that this program reads."""
+
+WRITTEN_VERSION = 1
+"""The version that it writes. A new one is written a release later than it is read, so that a roll, and the way back
+from it, only ever meet records that both releases know."""
 
 
 class _Authority(Struct, tag_field="k", omit_defaults=True, kw_only=True):
@@ -231,9 +235,9 @@ encode_record = msgspec.json.Encoder().encode
 """The bytes of one record, as :func:`encode_batch` takes them."""
 
 
-def encode_batch(producer: str, n: int, records: list[bytes]) -> bytes:
+def encode_batch(producer: str, n: int, records: list[bytes], version: int = WRITTEN_VERSION) -> bytes:
     """The bytes of an entry around records that are encoded already."""
-    return encode_record(_RawBatch(BATCH_VERSION, producer, n, [msgspec.Raw(record) for record in records]))
+    return encode_record(_RawBatch(version, producer, n, [msgspec.Raw(record) for record in records]))
 
 
 def decode_batch(data: bytes) -> Batch:
@@ -244,9 +248,16 @@ def decode_batch(data: bytes) -> Batch:
         DamagedEntry: these bytes are no entry.
     """
     try:
-        version = _version_decoder.decode(data).v
-        if version > BATCH_VERSION:
-            raise UnknownVersion(f"the log holds version {version}, this program knows up to {BATCH_VERSION}")
+        check_version(_version_decoder.decode(data).v)
         return _batch_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise DamagedEntry(str(error)) from None
+
+
+def check_version(version: int) -> int:
+    """``version``. Raises UnknownVersion if it is newer than this program."""
+    if version > KNOWN_VERSION:
+        raise UnknownVersion(
+            f"there are records of version {version}, and this release knows up to {KNOWN_VERSION}: use a newer one"
+        )
+    return version

@@ -50,6 +50,7 @@ def apply_entry(state: State, position: int, data: bytes) -> AppliedBatch | None
 
 def _apply_batch(state: State, batch: Batch) -> AppliedBatch:
     state.mark_seen(batch.producer, batch.n)
+    state.version = max(state.version, batch.v)
     first_event = len(state.changes.events)
     outcomes = []
     for state.record_no, record in enumerate(batch.records):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from node.errors import StoreCorrupt
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """A file of another version is rebuilt from the log."""
 
 _SEQ_BITS = 36
@@ -63,7 +63,8 @@ def open_file(path: Path, epoch: str) -> sqlite3.Connection:
         if _identity(db) is None:
             with db:
                 db.executescript(f"BEGIN; {_SCHEMA}")
-                meta = {"schema": SCHEMA_VERSION, "epoch": epoch, "position": 0, "digest": b"", "notices": b"[]"}
+                meta = {"schema": SCHEMA_VERSION, "epoch": epoch, "position": 0, "digest": b"", "version": 1}
+                meta["notices"] = b"[]"
                 db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     return db
 

@@ -14,6 +14,7 @@ import msgspec
 
 from node.protocol.pushes import MessageEvent, encode
 from node.state.model import Account, Changes, Event, Notice, Push, Room, Sent, Standing, State
+from node.state.records import check_version
 from node.state.rules import AppliedBatch, apply_entry
 from node.state.schema import corruption_named, event_id, open_file
 
@@ -45,6 +46,7 @@ class Store:
 
     Raises:
         StoreCorrupt: the file is damaged. ``discard`` it and open again.
+        UnknownVersion: a newer release has applied records of its own.
     """
 
     def __init__(self, path: Path, epoch: str) -> None:
@@ -186,14 +188,16 @@ class Store:
                 db.execute("INSERT OR REPLACE INTO producer VALUES (?, ?, ?)", (producer, *state.producers[producer]))
             else:
                 db.execute("DELETE FROM producer WHERE id = ?", (producer,))
-        meta = {"position": state.position, "digest": state.digest}
+        meta = {"position": state.position, "digest": state.digest, "version": state.version}
         if changes.notices:
             meta["notices"] = encode(state.notices)
         db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
 
     def _load(self) -> State:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        state = State(self, position=meta["position"], digest=meta["digest"], notices=_decode_notices(meta["notices"]))
+        version = check_version(meta["version"])
+        state = State(self, position=meta["position"], digest=meta["digest"], version=version)
+        state.notices = _decode_notices(meta["notices"])
         by_no: dict[int, Room] = {}
         for row in self._db.execute("SELECT * FROM room ORDER BY no"):
             no, room_id, title, private, dm, deleted, *numbers = row

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -56,6 +57,8 @@ class NodeProcess:
 
     def __init__(self, directory: Path, **settings: object) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self.program = CHAT_NODE
+        """What is started: the command without its arguments."""
         self._output = directory / "output"
         self._settings: dict[str, object] = {"websocket_port": 0, "http_port": 0, "auth_mode": "guest"}
         self._settings |= {"data_dir": directory / "data", "heartbeat_interval": 1, **settings}
@@ -94,24 +97,33 @@ class NodeProcess:
         """Start the process. Its output begins anew."""
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [*CHAT_NODE, "serve"],
+                [*self.program, "serve"],
                 env=environment(**self._settings),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=die_with_parent,
             )
 
+    def wait_ended(self) -> int:
+        """Wait until the process has ended by itself; returns its exit code."""
+        assert self._process is not None
+        return self._process.wait(START_TIMEOUT_S)
+
+    @property
+    def output(self) -> str:
+        """All it printed since its start."""
+        return self._output.read_text()
+
     def lines(self) -> list[dict[str, Any]]:
         """The log lines so far."""
-        text = self._output.read_text()
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+        return [json.loads(line) for line in self.output.splitlines() if line.startswith("{") and line.endswith("}")]
 
     def wait_serving(self) -> None:
         """Wait for the line that says so, and learn the ports from it."""
 
         def serving() -> dict[str, Any] | None:
             assert self._process is not None
-            assert self._process.poll() is None, self._output.read_text()
+            assert self._process.poll() is None, self.output
             return next((line for line in self.lines() if line["event"] == "serving"), None)
 
         until(serving, START_TIMEOUT_S)
@@ -131,6 +143,11 @@ class NodeProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(40)
+
+    def meta(self) -> dict[str, Any]:
+        """What the node's store says of itself."""
+        with contextlib.closing(sqlite3.connect(Path(str(self._settings["data_dir"])) / "store.sqlite")) as db:
+            return dict(db.execute("SELECT key, value FROM meta"))
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of the operators' port."""

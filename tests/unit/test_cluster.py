@@ -97,3 +97,31 @@ async def test_newcomers_do_not_start_an_avalanche(autojump_clock: trio.testing.
     bus = MemoryBus()
     async with cluster(bus, *"abcdef"):
         assert len(bus.published) <= 6 + 6 * 5
+
+
+async def test_a_new_version_of_records_waits_until_all_know_it(autojump_clock: trio.testing.MockClock) -> None:
+    bus = MemoryBus()
+    async with cluster(bus, "a", "b", "c") as (a, b, c):
+        a.beat.records = c.beat.records = 2
+        versions = [a.peers.common_version(2)]
+        await trio.sleep(INTERVAL_S + TIMEOUT_S)  # everybody had the time to be heard
+        versions.append(a.peers.common_version(2))
+        b.peers.announce(leaving=True)
+        await trio.sleep(INTERVAL_S / 2)
+        versions.append(a.peers.common_version(2))  # it may come back as it was
+        bus.cut = True
+        await trio.sleep(3 * INTERVAL_S)
+        versions.append(a.peers.common_version(2))
+        assert versions == [1, 1, 1, 1]
+        bus.cut = False
+        b.beat.records = 3
+        b.peers.announce()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (a.peers.common_version(2), a.peers.common_version(1)) == (2, 1)
+
+
+async def test_a_node_that_was_just_started_writes_the_version_before(autojump_clock: trio.testing.MockClock) -> None:
+    async with cluster(MemoryBus(), "a") as (a,):
+        assert [a.peers.common_version(own) for own in (1, 2, 3)] == [1, 1, 2]
+        await trio.sleep(INTERVAL_S + TIMEOUT_S)
+        assert [a.peers.common_version(own) for own in (1, 2, 3)] == [1, 2, 3]

@@ -13,7 +13,7 @@ from node.errors import ErrorCode
 from node.state.model import MAX_PRODUCERS, Standing, State
 from node.state.outcome import Accepted, Rejected
 from node.state.records import (
-    BATCH_VERSION,
+    KNOWN_VERSION,
     AnyRecord,
     CreateRoom,
     DamagedEntry,
@@ -125,7 +125,7 @@ def test_damaged_entries_are_skipped_by_everyone_alike(data: bytes) -> None:
 
 
 def test_a_newer_release_s_entry_is_not_guessed_at() -> None:
-    data = b'{"v":%d,"what":"ever"}' % (BATCH_VERSION + 1)
+    data = b'{"v":%d,"what":"ever"}' % (KNOWN_VERSION + 1)
     state = state_after(ROOM)
     with pytest.raises(UnknownVersion):
         apply_entry(state, 1, data)

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import StoreCorrupt
+from node.state import records
 from node.state.model import State
 from node.state.reader import Reader, RoomRow, RoomView
-from node.state.records import CreateRoom, JoinRoom, LeaveRoom, SendMessage, UnknownVersion
+from node.state.records import CreateRoom, JoinRoom, LeaveRoom, SendMessage, UnknownVersion, encode_batch
 from node.state.rules import apply_entry
 from node.state.schema import discard
 from node.state.store import Store
@@ -253,6 +254,19 @@ def test_an_entry_of_a_newer_release_stops_the_batch_before_it_counts(store: Sto
         store.apply([(1, b'{"v":99}')])
     store.apply(LOG)
     assert snapshot(store.state) == replayed(LOG)
+
+
+def test_a_file_to_which_a_newer_release_applied_its_records_is_left_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as next_release:
+        next_release.setattr(records, "KNOWN_VERSION", 2)
+        with closing(Store(path, "epoch")) as store:
+            store.apply([*LOG, (4, encode_batch("q", 1, [], version=2)), (5, entry(n=4))])
+    before = rows(path)
+    with pytest.raises(UnknownVersion, match="version 2, and this release knows up to 1"):
+        Store(path, "epoch")
+    assert rows(path) == before
 
 
 def test_a_reader_sees_whole_batches_while_the_writer_writes(store: Store, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -103,6 +104,18 @@ async def test_batches_are_bounded_in_records_and_bytes(autojump_clock: trio.tes
         batches = [len(decode_batch(data).records) for data in harness.log.entries]
         assert max(batches) == MAX_BATCH_RECORDS
         assert max(map(len, harness.log.entries)) <= MAX_ENTRY_BYTES
+
+
+async def test_every_entry_is_of_the_version_that_is_right_when_it_is_made() -> None:
+    log, versions = MemoryLog(), iter([1, 2])
+    submitter = Submitter(log, 10, TIMEOUT_S, lambda: next(versions))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(submitter.run)
+        for room in "ab":
+            submitter.submit(CreateRoom("ana", 0, room), lambda _: None)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert [json.loads(data)["v"] for data in log.entries] == [1, 2]
 
 
 LOST = LogUnavailable("no answer")
