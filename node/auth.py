@@ -19,6 +19,10 @@ USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 ADMIN_ROLE = "admin"
 """The server role that may do everything, everywhere."""
 
+_ENDINGS = {
+    ErrorCode.TOKEN_EXPIRED: CloseCode.TOKEN_EXPIRED,
+    ErrorCode.UNAVAILABLE: CloseCode.TRY_AGAIN_LATER,  # not the client's fault, as far as anybody can tell
+}
 _WANTED = {"token": "a token", "accounts": "a user and a password", "guest": "a user name"}
 
 
@@ -166,7 +170,7 @@ def sign_token(
 
 def refuse_credentials(error: RequestError) -> CloseConnection:
     """How the connection ends after a refused hello."""
-    code = CloseCode.TOKEN_EXPIRED if error.code is ErrorCode.TOKEN_EXPIRED else CloseCode.BAD_CREDENTIALS
+    code = _ENDINGS.get(error.code, CloseCode.BAD_CREDENTIALS)
     return CloseConnection(code, error.msg)
 
 

@@ -55,6 +55,28 @@ class Node:
     metrics: Metrics
     jwks: JwksFetcher | None = None
 
+    async def identify(self, *, token: str | None, user: str | None) -> Identity:
+        """Check a token, or take a guest's name. For a key that is not known, those published now are looked at.
+
+        Raises:
+            RequestError: ``unauthorized``, ``token_expired``; or ``unavailable`` while nobody can tell.
+        """
+        check = partial(self.authenticator.identify, token=token, user=user)
+        try:
+            return check(now=time.time())
+        except UnknownKey:
+            if self.jwks is None:
+                raise
+        fetched = False
+        with trio.move_on_after(self.settings.hello_timeout / 2):
+            fetched = await self.jwks.refresh()
+        try:
+            return check(now=time.time())
+        except UnknownKey:
+            if fetched:
+                raise
+            raise RequestError(ErrorCode.UNAVAILABLE, "the keys of tokens cannot be fetched now") from None
+
 
 class Conversation:
     """One client's conversation, whatever carries it.
@@ -163,28 +185,9 @@ class Conversation:
                 account = await self._node.replica.read(lambda reader: reader.account(request.user or ""))
                 if account is not None or request.password is not None:
                     return await self._from_account(account, request.password or "")
-            return await self._from_token_or_name(request)
+            return await self._node.identify(token=request.token, user=request.user)
         except RequestError as error:
             raise refuse_credentials(error) from None
-
-    async def _from_token_or_name(self, request: requests.Hello) -> Identity:
-        node = self._node
-        identify = partial(node.authenticator.identify, token=request.token, user=request.user)
-        try:
-            return identify(now=time.time())
-        except UnknownKey:
-            if node.jwks is None:
-                raise
-        fetched = False
-        with trio.move_on_after(node.settings.hello_timeout / 2):
-            fetched = await node.jwks.refresh()
-        try:
-            return identify(now=time.time())
-        except UnknownKey:
-            if fetched:
-                raise
-            # Not the client's fault, as far as anybody can tell, so it may come back.
-            raise CloseConnection(CloseCode.TRY_AGAIN_LATER, "the keys of tokens cannot be fetched now") from None
 
     async def _from_account(self, account: Account | None, password: str) -> Identity:
         """The owner of an account. A name that has one is nobody else's: guests may not take it."""
