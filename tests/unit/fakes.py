@@ -18,11 +18,12 @@ class MemoryLog:
         trouble: what happens to the next appends, in order; each may raise, wait, or return.
         after_commit: likewise, once the entry is in: raising loses the acknowledgement.
         up: while False nothing is answered.
+        tailing: while False the tails are given nothing.
     """
 
     def __init__(self) -> None:
         self.epoch = "memory"
-        self.up = True
+        self.up = self.tailing = True
         self.entries: list[bytes] = []
         self.ids: dict[str, int] = {}
         self.calls: list[str] = []
@@ -54,7 +55,7 @@ class MemoryLog:
 
     async def tail(self, after: int) -> AsyncGenerator[Sequence[Entry]]:
         while True:
-            while not self.up or len(self.entries) <= after:
+            while not (self.up and self.tailing) or len(self.entries) <= after:
                 await self._moved.wait()
             batch = [Entry(after + i, data) for i, data in enumerate(self.entries[after : after + 3], start=1)]
             after += len(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -12,6 +13,8 @@ import pytest
 
 from node.auth import sign_token
 from node.errors import ErrorCode
+from node.protocol.requests import decode_request
+from node.protocol.translate import record_of
 from node.state.model import State
 from node.state.outcome import Outcome, Rejected
 from node.state.records import (
@@ -41,6 +44,7 @@ from node.state.rules import apply_record
 from .fakes import NoDisk
 from .local_node import KEY, local_node, talking
 from .states import state_after
+from .test_wire import REQUESTS
 
 NOW = 1000
 ROLES = ["none", "invited", "banned", "muted", "member", "moderator", "owner", "admin"]
@@ -168,6 +172,18 @@ QUESTIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"op": "search", "room": "a", "query": "theirs"}, "fff++++f", "nfn++++f"),
     ({"op": "typing", "room": "a"}, "ffffffff", "ffffffff"),  # this connection has not joined
 ]
+
+
+OPEN = {"hello", "ping", "whoami", "rooms"}
+"""Refused to nobody; what is in the answers depends on who asks."""
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: str(request["op"]))
+def test_every_request_is_in_one_of_the_tables(request_: dict[str, Any]) -> None:
+    record = record_of(decode_request(json.dumps({"id": 1, **request_})), "x", NOW, admin=False)
+    asked = request_["op"] in {question["op"] for question, _, _ in QUESTIONS}
+    changes = type(record) in {type(wished) for _, wished, _, _ in TABLE}
+    assert [asked, changes, request_["op"] in OPEN].count(True) == 1
 
 
 @pytest.mark.parametrize("private", [False, True])

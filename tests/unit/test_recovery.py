@@ -148,12 +148,12 @@ class Recovery(RuleBasedStateMachine):
             )
             self.log.after_commit.append(raising(LOST) if fault == "lose the answer" else waiting(0))
 
-    @rule(up=st.booleans())
-    def connection(self, up: bool) -> None:
-        """The connection is lost, or comes back, as when another leader is elected."""
+    @rule(up=st.booleans(), tailing=st.booleans())
+    def connection(self, up: bool, tailing: bool) -> None:
+        """The connection is lost, or comes back, as when another leader is elected; or what is committed comes late."""
 
         async def act() -> None:
-            self.log.up = up
+            self.log.up, self.log.tailing = up, tailing
             self.log.wake()
 
         self.loop.run(act)
@@ -198,7 +198,7 @@ class Recovery(RuleBasedStateMachine):
             self.directory.cleanup()
 
     async def _settle(self) -> None:
-        self.log.up = True
+        self.log.up = self.log.tailing = True
         self.log.wake()
         await self.submitter.drained()
         await trio.sleep(2 * TIMEOUT_S)
