@@ -24,7 +24,8 @@ from node.auth import Authenticator
 from node.cluster import Beat, Peers
 from node.config import Settings, is_loopback
 from node.conversation import Node
-from node.errors import ConfigError, LogUnavailable
+from node.errors import ChatError, ConfigError, LogUnavailable
+from node.files import Held, lock
 from node.http import make_app
 from node.http import serve as serve_http
 from node.hub import Hub
@@ -54,12 +55,14 @@ class App:
 
     Raises:
         ConfigError: a port cannot be taken.
+        ChatError: another process uses the data directory.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
         _make_directory(settings.data_dir)
+        self._lock_fd = _hold(settings.data_dir)
         self.websocket = _bind(settings.websocket_host, settings.websocket_port, "WEBSOCKET_PORT")
         self.http = _bind(settings.http_host, settings.http_port, "HTTP_PORT")
         self._http_address = _address(self.http)
@@ -97,6 +100,7 @@ class App:
             with trio.CancelScope(shield=True):
                 await self._log.aclose()
             self.websocket.close()
+            os.close(self._lock_fd)
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
@@ -128,6 +132,7 @@ class App:
             "applied": replica.applied,
             "head": replica.head,
             "digest": replica.digest.hex(),
+            "digests": {position: digest.hex() for position, digest in replica.digests.items()},
             "records": self._record_version(),
             "peers": [beat.node for beat in peers],
             "connections": connections,
@@ -319,6 +324,14 @@ def _make_directory(path: Path) -> None:
         raise ConfigError([f"DATA_DIR: cannot use {path}: {error.strerror}"]) from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigError([f"DATA_DIR: {path} cannot be written by this user"])
+
+
+def _hold(path: Path) -> int:
+    """Keep other nodes out of a data directory until the returned descriptor is closed."""
+    try:
+        return lock(path / "node.lock")
+    except Held as error:
+        raise ChatError(f"DATA_DIR: {error}: every node needs a directory of its own") from None
 
 
 def _bind(host: str, port: int, setting: str) -> socket.socket:

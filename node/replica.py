@@ -19,12 +19,13 @@ from node.hub import Hub
 from node.log.base import Log
 from node.metrics import Metrics
 from node.state.reader import Reader
-from node.state.schema import discard
+from node.state.schema import corruption_named, discard
 from node.state.store import Applied, Store
 from node.submitter import Submitter
 
 READERS = 2
 _POLL_S = 2.0
+_DIGESTS_KEPT = 16
 _APPLY_RETRY_S = 1.0
 _BARRIER_TIMEOUT_S = 3.0
 
@@ -57,6 +58,10 @@ class Replica:
         self.applied = 0
         self.head = 0
         self.digest = b""
+        self.digests: dict[int, bytes] = {}
+        """Position -> digest there: the last few multiples of ``DIGEST_EVERY`` that were applied since the start."""
+        self._damage: StoreCorrupt | None = None
+        self._damaged = trio.Event()
         self.caught_up = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -73,9 +78,12 @@ class Replica:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_head)
+                nursery.start_soon(self._watch_damage)
                 task_status.started()
                 await self._follow(store)
-        except* StoreCorrupt:
+        except* StoreCorrupt as damage:
+            reason = str(damage.exceptions[0])
+            logger.error("the store is damaged; it was removed, and a restart rebuilds it from the log", reason=reason)
             discard(self._path)
             raise
         finally:
@@ -84,9 +92,19 @@ class Replica:
             store.close()
 
     async def read(self, query: Callable[[Reader], T]) -> T:
-        """Run a query against the store, in a thread."""
+        """Run a query against the store, in a thread. When it meets damage the replica ends, and this never returns."""
+
+        def named(reader: Reader) -> T:
+            with corruption_named(self._path, own_sql=False):
+                return query(reader)
+
         async with self._reader() as reader:
-            return await trio.to_thread.run_sync(query, reader)
+            try:
+                return await trio.to_thread.run_sync(named, reader)
+            except StoreCorrupt as error:
+                self._damage = error
+                self._damaged.set()
+                await trio.sleep_forever()
 
     async def catch_up(self) -> None:
         """Wait until everything that was acknowledged by anyone before this call is applied here.
@@ -129,9 +147,15 @@ class Replica:
                 self._metrics.events_total.inc(len(applied.events))
                 self.applied = applied.position
                 self.digest = store.state.digest
+                self._keep_digests(applied.digests)
                 self._submitter.resolve(applied.batches)
                 self._moved.set()
                 self._moved = trio.Event()
+
+    def _keep_digests(self, new: dict[int, bytes]) -> None:
+        self.digests |= new
+        for position in list(self.digests)[:-_DIGESTS_KEPT]:
+            del self.digests[position]
 
     async def _apply(self, store: Store, entries: Sequence[tuple[int, bytes]]) -> Applied:
         while True:
@@ -156,6 +180,12 @@ class Replica:
             self._looked.set()
             self._looked = trio.Event()
             await trio.sleep(_POLL_S if self.caught_up else _POLL_S / 10)
+
+    async def _watch_damage(self) -> None:
+        """Raise what a reader found: in a page, perhaps, that is not read when the store is opened."""
+        await self._damaged.wait()
+        if self._damage is not None:
+            raise self._damage
 
     async def _wait_for(self, position: int) -> None:
         while self.applied < position:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from node.errors import StoreCorrupt
 
 SCHEMA_VERSION = 3
@@ -76,20 +78,33 @@ def discard(path: Path) -> None:
 
 
 @contextmanager
-def corruption_named(path: Path) -> Iterator[None]:
+def corruption_named(path: Path, *, own_sql: bool = True) -> Iterator[None]:
     """Tell a damaged file, which must be rebuilt, from trouble that passes (a full disk, say).
+
+    Args:
+        path: the file.
+        own_sql: no user's words are in the statements, so that one which is refused tells of tables that are gone.
 
     Raises:
         StoreCorrupt: it is damaged.
     """
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if "malformed" in str(error):
+    except sqlite3.Error as error:
+        if _is_damage(error, own_sql):
             raise StoreCorrupt(f"{path}: {error}") from error
         raise
-    except sqlite3.DatabaseError as error:
+    except msgspec.DecodeError as error:
         raise StoreCorrupt(f"{path}: {error}") from error
+
+
+def _is_damage(error: sqlite3.Error, own_sql: bool) -> bool:
+    """Whether SQLite met what it, or this program, can never have written."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # from the sqlite3 module, not from SQLite
+        return "Could not decode" in str(error)
+    damage = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
+    return code & 0xFF in (damage | {sqlite3.SQLITE_ERROR} if own_sql else damage)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -105,4 +120,4 @@ def _identity(db: sqlite3.Connection) -> tuple[int, str] | None:
     if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
         return None
     meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('schema', 'epoch')"))
-    return meta["schema"], meta["epoch"]
+    return meta.get("schema", 0), meta.get("epoch", "")

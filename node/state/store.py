@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from node.errors import StoreCorrupt
 from node.protocol.pushes import MessageEvent, encode
 from node.state.model import Account, Changes, Event, Notice, Push, Room, Sent, Standing, State
 from node.state.records import check_version
@@ -27,6 +28,10 @@ SELECT message.place, COALESCE(message.payload, event.payload) FROM message JOIN
 """
 
 
+DIGEST_EVERY = 100
+"""So many entries lie between two digests by which replicas are compared while they move."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What one call of :meth:`Store.apply` brought about."""
@@ -35,6 +40,8 @@ class Applied:
     batches: list[AppliedBatch]
     events: list[Event]
     pushes: list[Push]
+    digests: dict[int, bytes]
+    """Those at positions that are multiples of :data:`DIGEST_EVERY`."""
 
 
 class Store:
@@ -72,12 +79,20 @@ class Store:
             self._spoilt = True
             with self._db:
                 self._db.execute("BEGIN")
-                batches = [apply_entry(self.state, position, data) for position, data in entries]
+                batches, digests = self._apply_all(entries)
                 changes = self.state.take_changes()
                 self._write(changes)
             self._spoilt = False
         applied = [batch for batch in batches if batch is not None]
-        return Applied(self.state.position, applied, changes.events, changes.pushes)
+        return Applied(self.state.position, applied, changes.events, changes.pushes, digests)
+
+    def _apply_all(self, entries: Sequence[tuple[int, bytes]]) -> tuple[list[AppliedBatch | None], dict[int, bytes]]:
+        batches, digests = [], {}
+        for position, data in entries:
+            batches.append(apply_entry(self.state, position, data))
+            if position % DIGEST_EVERY == 0:
+                digests[position] = self.state.digest
+        return batches, digests
 
     def close(self) -> None:
         """Close the file."""
@@ -142,7 +157,8 @@ class Store:
 
     def _rewrite(self, message_id: int, message: MessageEvent) -> None:
         found = self._message(message_id)
-        assert found is not None, "the rules changed a message that is not there"  # noqa: S101 - a rule's promise
+        if found is None:
+            raise StoreCorrupt(f"{self.path}: message {message_id} is gone")
         place, before = found
         self._db.execute("UPDATE message SET payload = ? WHERE place = ?", (encode(message), place))
         if (before.body, before.deleted) != (message.body, message.deleted):
@@ -194,6 +210,12 @@ class Store:
         db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
 
     def _load(self) -> State:
+        try:
+            return self._read_state()
+        except (LookupError, TypeError, ValueError) as error:  # rows that are missing, or say what was never written
+            raise StoreCorrupt(f"{self.path}: {error!r}") from error
+
+    def _read_state(self) -> State:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         version = check_version(meta["version"])
         state = State(self, position=meta["position"], digest=meta["digest"], version=version)

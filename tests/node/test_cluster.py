@@ -194,3 +194,31 @@ async def test_without_a_quorum_it_says_so_and_recovers(cluster: Cluster) -> Non
 async def hear_patiently(talker: Any) -> dict[str, Any]:
     frame: dict[str, Any] = json.loads(await talker.socket.receive())
     return frame
+
+
+async def test_replicas_can_be_compared_while_messages_flow(cluster: Cluster) -> None:
+    compared: set[int] = set()
+
+    async def say(url: str, number: int) -> None:
+        async with open_client([url], user=f"talker{number}") as client:
+            await client.create_room(f"talk{number}")
+            for count in range(250):
+                await client.send(f"talk{number}", str(count))
+
+    async def compare() -> None:
+        while True:
+            reports = [await trio.to_thread.run_sync(node.readiness) for node in cluster.nodes]
+            for position in set.intersection(*(set(report["digests"]) for report in reports)):
+                assert len({report["digests"][position] for report in reports}) == 1
+                compared.add(int(position))
+            await trio.sleep(0.05)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(compare)
+            async with trio.open_nursery() as talkers:
+                for number, url in enumerate(cluster.urls):
+                    talkers.start_soon(say, url, number)
+            await trio.sleep(0.3)
+            nursery.cancel_scope.cancel()
+    assert len(compared) >= 3

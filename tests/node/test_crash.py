@@ -13,7 +13,7 @@ from node.client import ChatClient, open_client
 from node.errors import RequestError
 from node.protocol.pushes import MessageEvent
 
-from .process import NodeProcess, chat_node
+from .process import NodeProcess, chat_node, until
 
 MESSAGES = 10_000
 IN_FLIGHT = 64
@@ -125,6 +125,37 @@ async def test_the_store_can_be_thrown_away(tmp_path: Path) -> None:
             assert (again["digest"], again["applied"]) == (report["digest"], report["applied"])
 
 
+async def test_damage_in_a_page_that_is_read_late_is_named_and_mended_by_a_restart(tmp_path: Path) -> None:
+    with NodeProcess.running(tmp_path, drain_timeout=0.5, send_rate=0) as node:
+        async with open_client([node.url], user="ana") as ana:
+            await ana.create_room("a")
+            for number in range(300):
+                await ana.send("a", f"{number} " + "x" * 4000)
+            before, report = await whole_history(ana, "a"), node.readiness()
+            node.stop()
+            store = tmp_path / "data" / "store.sqlite"
+            whole = store.read_bytes()
+            store.write_bytes(whole[:400_000] + b"?" * 400_000 + whole[800_000:])
+            node.start()
+            node.wait_serving()  # nothing of that is read at the start
+            found: list[list[MessageEvent]] = []
+
+            async def read() -> None:
+                found.append(await whole_history(ana, "a"))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                assert await trio.to_thread.run_sync(node.wait_ended) == 1
+                (line,) = [line for line in node.lines() if "the store is damaged" in line["event"]]
+                assert "a restart rebuilds it" in line["event"]
+                assert str(store) in line["reason"]
+                assert "Traceback" not in node.output
+                node.start()
+                await trio.to_thread.run_sync(node.wait_serving)
+            assert found == [before]
+            assert node.readiness()["digest"] == report["digest"]
+
+
 async def test_a_new_log_is_told_as_a_gap(tmp_path: Path) -> None:
     with NodeProcess.running(tmp_path, drain_timeout=0.5) as node:
         async with open_client([node.url], user="ana") as ana:
@@ -146,3 +177,17 @@ def test_two_processes_do_not_share_a_directory(tmp_path: Path) -> None:
         assert second.returncode == 1
         assert "another process" in second.stderr
         assert "Traceback" not in second.stderr + second.stdout
+
+
+def test_nor_do_they_when_the_log_is_elsewhere(tmp_path: Path) -> None:
+    nowhere = {"nats_url": "nats://127.0.0.1:1", "data_dir": tmp_path / "data"}
+    node = NodeProcess(tmp_path, **nowhere)
+    try:
+        node.start()
+        until(lambda: any("log does not answer" in line["event"] for line in node.lines()))
+        second = chat_node("serve", data_dir=nowhere["data_dir"], nats_url=nowhere["nats_url"], http_port=0)
+        assert second.returncode == 1
+        assert "node.lock is held by another process" in second.stderr
+        assert "every node needs a directory of its own" in second.stderr
+    finally:
+        node.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,31 @@ async def test_a_damaged_file_is_rebuilt_at_the_start(tmp_path: Path) -> None:
     async with following(log, path) as replica:
         await replica.wait_ready()
         assert replica.applied == len(ENTRIES)
+
+
+async def test_damage_that_only_a_reader_meets_ends_the_replica_and_is_mended(tmp_path: Path) -> None:
+    log, path = MemoryLog(), tmp_path / "s"
+    await append(log, ENTRIES)
+    with pytest.RaisesGroup(StoreCorrupt, flatten_subgroups=True), trio.fail_after(5):
+        async with following(log, path) as replica:
+            await replica.wait_ready()
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("INSERT INTO account VALUES ('ana', '{')")
+                db.commit()
+            await replica.read(lambda reader: reader.account("ana"))
+    assert not path.exists()
+    async with following(log, path) as replica:
+        await replica.wait_ready()
+        assert await replica.read(lambda reader: reader.account("ana")) is None
+
+
+async def test_the_last_digests_on_the_way_are_kept(tmp_path: Path) -> None:
+    log = MemoryLog()
+    log.entries = [ENTRIES[0], *(entry(SendMessage("ana", 2, "a", f"c{n}", "x"), n=n) for n in range(2, 2051))]
+    async with following(log, tmp_path / "s") as replica:
+        await replica.wait_ready()
+        assert list(replica.digests) == list(range(500, 2001, 100))
+        assert len(set(replica.digests.values())) == 16
 
 
 async def test_reads_do_not_wait_for_each_other_without_end(tmp_path: Path) -> None:

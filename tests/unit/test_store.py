@@ -22,7 +22,7 @@ from node.errors import StoreCorrupt
 from node.state import records
 from node.state.model import State
 from node.state.reader import Reader, RoomRow, RoomView
-from node.state.records import CreateRoom, JoinRoom, LeaveRoom, SendMessage, UnknownVersion, encode_batch
+from node.state.records import CreateRoom, EditMessage, JoinRoom, LeaveRoom, SendMessage, UnknownVersion, encode_batch
 from node.state.rules import apply_entry
 from node.state.schema import discard
 from node.state.store import Store
@@ -213,6 +213,49 @@ def test_damage_is_named_and_a_rebuild_heals_it(path: Path, damage: str) -> None
     with closing(Store(path, "epoch")) as store:
         store.apply(LOG)
         assert snapshot(store.state) == replayed(LOG)
+
+
+LOST = {
+    "a table": "DROP TABLE standing",
+    "the position": "DELETE FROM meta WHERE key = 'position'",
+    "a room": "DELETE FROM room",
+    "an account's form": "INSERT INTO account VALUES ('ana', '{')",
+    "the form of text": "UPDATE room SET title = CAST(x'ff' AS TEXT)",
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_file_that_lost_something_is_damaged(path: Path, lost: str) -> None:
+    with closing(Store(path, "epoch")) as store:
+        store.apply(LOG)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(LOST[lost])
+        db.commit()
+    with pytest.raises(StoreCorrupt, match=r"store\.sqlite"):
+        Store(path, "epoch")
+
+
+def test_a_message_that_is_lost_is_noticed_when_it_is_changed(store: Store, path: Path) -> None:
+    store.apply(LOG)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM message")
+        db.commit()
+    store.apply([(4, entry(EditMessage("ana", 9, "a", 2, "other"), n=4))])  # refused: there is no such message
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE event SET payload = '{'")
+        db.commit()
+    store.apply([(5, entry(SendMessage("ana", 9, "a", "n", "new"), n=5))])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE event SET payload = '{'")
+        db.commit()
+    with pytest.raises(StoreCorrupt):
+        store.apply([(6, entry(EditMessage("ana", 9, "a", 6, "other"), n=6))])
+
+
+def test_digests_on_the_way_are_those_of_a_replay(store: Store) -> None:
+    log = growing_log()[:250]
+    digests = store.apply(log[:130]).digests | store.apply(log[130:]).digests
+    assert digests == {position: replayed(log[:position])["digest"] for position in (100, 200)}
 
 
 def fail_writes(store: Store, times: int, *, reload_fails: bool = False) -> None:
