@@ -23,7 +23,7 @@ from typing import Literal
 import msgspec
 import trio
 
-from node.client_feed import Connected, ConnectionLost, Gap, PushFeed, RoomFeed, Told
+from node.client_feed import Connected, ConnectionLost, Gap, PushFeed, Resumed, RoomFeed, Told
 from node.client_link import ClientClosed, Link, TokenProvider
 from node.protocol import answers, requests
 from node.protocol.pushes import MessageEvent
@@ -36,6 +36,7 @@ __all__ = [
     "ConnectionLost",
     "Gap",
     "PushFeed",
+    "Resumed",
     "RoomFeed",
     "Since",
     "TokenProvider",

@@ -34,7 +34,14 @@ class ConnectionLost:
     reason: str
 
 
-Told = Pushes | Connected | ConnectionLost
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The client itself says: after a reconnect it receives ``room`` again, from where it was."""
+
+    room: str
+
+
+Told = Pushes | Connected | ConnectionLost | Resumed
 """What comes from :class:`PushFeed`."""
 
 

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 import trio
 
-from node.client_feed import Connected, ConnectionLost, Pushes, PushFeed, RoomFeed
+from node.client_feed import Connected, ConnectionLost, Pushes, PushFeed, Resumed, RoomFeed
 from node.errors import ChatError, CloseCode, ErrorCode, RequestError
 from node.protocol.answers import Joined, Welcome
 from node.protocol.pushes import Drain, RoomEvent, RoomEvents, encode
@@ -151,8 +151,9 @@ class Link:
             url, began = urls[0], trio.current_time()
             end = await self._live(url)
             self._socket = self.node = None
-            logger.info("connection ended, will connect again", url=url, reason=str(end))
-            self.pushes.deliver(ConnectionLost(str(end)))
+            reason = str(end) if isinstance(end, Disconnected) else "the node goes away (drain)"
+            logger.info("connection ended, will connect again", url=url, reason=reason)
+            self.pushes.deliver(ConnectionLost(reason))
             if isinstance(end, Disconnected) and self._is_final(end):
                 self._give_up(ClientClosed(end.code, end.reason))
                 return
@@ -253,6 +254,8 @@ class Link:
         except ChatError as error:
             if self.feeds.pop(feed.room, None) is feed:
                 feed.abandon(str(error))
+        else:
+            self.pushes.deliver(Resumed(feed.room))
 
     async def _take_push(self, data: str | bytes) -> None:
         try:

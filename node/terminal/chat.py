@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from node.client import ChatClient, Connected, ConnectionLost, Told
+from node.client import ChatClient, ConnectionLost, Resumed, Told
 from node.errors import RequestError
 from node.protocol.pushes import InvitePush, MessageEvent, NoticePush, PresencePush, TypingPush
 from node.terminal import words
@@ -94,8 +94,8 @@ class _Chat:
         match told:
             case ConnectionLost(reason):
                 self._lost = reason
-            case Connected():
-                self._nursery.start_soon(self._refresh)
+            case Resumed(room) if room in self._rooms:  # before this, presence is not told
+                self._nursery.start_soon(self._attempt, self._rooms[room].refresh)
             case PresencePush(room, user, online) if room in self._rooms:
                 (self._rooms[room].here.add if online else self._rooms[room].here.discard)(user)
             case TypingPush(room, user) if room in self._rooms:
@@ -104,11 +104,6 @@ class _Chat:
                 self._room.note(f"{by} invites you: /join {room}", "alert")
             case NoticePush(level, text):
                 self._room.note(f"{level} from the operators: {words.printable(text)}", "alert")
-
-    async def _refresh(self) -> None:
-        for room in list(self._rooms.values()):
-            if room.is_open:
-                await self._attempt(room.refresh)
 
     # --- what is typed ---
 

@@ -16,6 +16,7 @@ from ssl import SSLContext
 import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
+from wsproto.utilities import LocalProtocolError
 
 from node.errors import ChatError, CloseCode
 from node.transport.handshake import read_request
@@ -184,7 +185,7 @@ async def connect(
     Raises:
         Disconnected: no WebSocket could be opened.
     """
-    opened = False
+    opened = closing = False
     try:
         async with trio_websocket.open_websocket_url(
             url,
@@ -197,12 +198,17 @@ async def connect(
             try:
                 yield ClientSocket(connection)
             finally:
+                closing = True
                 # Once cancelled, the library's reader is gone and will not see the answer to our close: just say it.
                 cancelled = trio.current_effective_deadline() == -math.inf
                 with trio.move_on_after(_LAST_WORD_S if cancelled else CLOSE_TIMEOUT_S, shield=True):
                     await connection.aclose()
     except trio_websocket.DisconnectionTimeout:
         pass
+    except LocalProtocolError:
+        # The library answers a ping that crossed our close, and then is told by wsproto that it must not.
+        if not closing:
+            raise
     except (OSError, ValueError, HandshakeError, trio_websocket.ConnectionTimeout) as error:
         if opened:
             raise

@@ -47,7 +47,7 @@ class Terminal:
         """What is on the screen, with the escapes for colours if wanted."""
         return self._tmux("capture-pane", "-p", *(["-e"] if styled else []))
 
-    def wait(self, *wanted: str, without: str = "", timeout_s: float = 20) -> None:
+    def wait(self, *wanted: str, without: str = "", timeout_s: float = 30) -> None:
         """Wait until all of this is on the screen, and something else is not."""
         try:
             until(lambda: _shows(self.screen(), wanted, without), timeout_s)

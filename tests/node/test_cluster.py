@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -14,45 +13,19 @@ from node.client import open_client
 from node.errors import ErrorCode
 from node.protocol.pushes import MessageEvent
 from node.protocol.requests import Since
-from tests.nats_cluster import PASSWORD, USER, NatsCluster
 from tests.unit.local_node import talking
 
-from .process import NodeProcess, until
+from .cluster import NAMES, Cluster
+from .process import until
 
 pytestmark = pytest.mark.timeout(120)
-NAMES = ["node1", "node2", "node3"]
-
-
-class Cluster:
-    def __init__(self, nats: NatsCluster, nodes: list[NodeProcess]) -> None:
-        self.nats, self.nodes = nats, nodes
-
-    @property
-    def urls(self) -> list[str]:
-        return [node.url for node in self.nodes]
-
-    def wait_whole(self) -> None:
-        """Wait until all nodes are ready, see each other and agree."""
-        until(self._whole, 40)
-
-    def _whole(self) -> bool:
-        reports = [node.readiness() for node in self.nodes]
-        agreed = len({(report["applied"], report["digest"]) for report in reports}) == 1
-        return agreed and all(report["ready"] and len(report["peers"]) == 2 for report in reports)
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with ExitStack() as stack:
-        nats = stack.enter_context(NatsCluster.running(tmp_path_factory.mktemp("nats")))
-        nodes = []
-        for i, name in enumerate(NAMES):
-            urls = ",".join(nats.urls[i:] + nats.urls[:i])  # the nearest first
-            directory = tmp_path_factory.mktemp(name)
-            settings = {"node_id": name, "nats_url": urls, "nats_user": USER, "nats_password": PASSWORD}
-            settings |= {"heartbeat_timeout": "1", "drain_timeout": "2", "send_rate": "0", "send_timeout": "10"}
-            nodes.append(stack.enter_context(NodeProcess.running(directory, **settings)))
-        yield Cluster(nats, nodes)
+    settings = {"heartbeat_timeout": 1, "drain_timeout": 2, "send_rate": 0, "send_timeout": 10}
+    with Cluster.running(tmp_path_factory.mktemp("cluster"), **settings) as cluster:
+        yield cluster
 
 
 @pytest.fixture(autouse=True)

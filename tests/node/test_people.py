@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.accounts import Passwords
 from node.auth import sign_token
 from node.client import ChatClient, ClientClosed, open_client
-from node.log.sqlite import SqliteLog
 from node.protocol.pushes import NoticePush, PresencePush, TypingPush
-from node.state.records import PutAccount, encode_batch, encode_record
 from tests.nats_cluster import PASSWORD, USER, NatsCluster
 from tests.unit.local_node import talking
 
+from .accounts import put_account
 from .process import NodeProcess, until
 
 pytestmark = pytest.mark.timeout(120)
@@ -111,14 +109,7 @@ async def test_a_notice_is_told_on_all_nodes_and_to_who_comes_later(nodes: list[
 
 
 async def test_an_account_is_let_in_with_its_password(tmp_path: Path) -> None:
-    password_hash = await Passwords().hash("correct horse")
-    record = PutAccount("root", 1, "ana", password_hash, ["admin"], new=True, admin=True)
-    data = tmp_path / "data"
-    data.mkdir()
-    log = SqliteLog(data / "log.sqlite")
-    await log.open()
-    await log.append("p:1", encode_batch("p", 1, [encode_record(record)]))
-    await log.aclose()
+    await put_account(tmp_path / "data", "ana", "correct horse")
     with NodeProcess.running(tmp_path, auth_mode="accounts") as node:
         async with open_client([node.url], user="ana", password="correct horse") as ana:  # noqa: S106
             assert (await ana.whoami()).roles == ["admin"]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from node.auth import sign_token
+
+from .accounts import put_account
 from .process import NodeProcess, chat_node
 from .terminal import Terminal
 
@@ -28,8 +32,10 @@ def send(node: NodeProcess, user: str, body: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def chat(node: NodeProcess, user: str, **settings: object) -> contextlib.AbstractContextManager[Terminal]:
-    return Terminal.running("--user", user, *ROOM, chat_url=node.url, **settings)
+def chat(
+    node: NodeProcess, user: str, more: Sequence[str] = (), **settings: object
+) -> contextlib.AbstractContextManager[Terminal]:
+    return Terminal.running("--user", user, *more, *ROOM, chat_url=node.url, **settings)
 
 
 def test_two_people_chat(node: NodeProcess) -> None:
@@ -129,6 +135,42 @@ def test_being_refused_gives_the_terminal_back_with_the_reason(tmp_path: Path) -
     key = "a-key-that-is-long-enough-for-hs256"
     with NodeProcess.running(tmp_path, auth_mode="token", jwt_key=key) as node, chat(node, "ana") as ana:
         ana.wait("closed by the node (4500)", "ended with 1")
+
+
+async def test_a_password_is_asked_for_or_read_and_never_shown(tmp_path: Path) -> None:
+    await put_account(tmp_path / "data", "ana", "correct horse")
+    secret = tmp_path / "password"
+    secret.write_text("correct horse\n")
+    with NodeProcess.running(tmp_path, auth_mode="accounts") as node:
+        with chat(node, "ana", more=["--ask-password"]) as ana:
+            ana.wait("Password of ana:")
+            ana.say("correct horse")
+            ana.wait("here: ana")
+            assert "correct" not in ana.screen()
+        said = chat_node("send", "--user", "ana", "--password-file", str(secret), *ROOM, "hello", chat_url=node.url)
+        assert said.returncode == 0, said.stderr
+        secret.write_text("wrong\n")
+        refused = chat_node("rooms", "--user", "ana", "--password-file", str(secret), chat_url=node.url)
+        assert (refused.returncode, "4500" in refused.stderr) == (1, True)
+
+
+def test_a_token_file_is_read_for_every_connection(tmp_path: Path) -> None:
+    old, new = "an-old-key-that-is-long-enough-for-hs256", "a-new-key-that-is-long-enough-for-hs256"
+    file, key = tmp_path / "token", tmp_path / "key"
+    file.write_text(sign_token(old, "ana", time.time(), 600))
+    key.write_text(old)
+    with NodeProcess.running(tmp_path, auth_mode="token", jwt_key_file=key) as node:
+        with Terminal.running("--token-file", str(file), *ROOM, chat_url=node.url) as ana:
+            ana.wait("on node1 as ana")
+            node.kill()
+            ana.wait("not connected")
+            key.write_text(new)
+            file.write_text(sign_token(new, "ana", time.time(), 600))
+            node.start()
+            ana.wait("here: ana")
+        expired = sign_token(new, "ana", time.time(), -1)
+        with Terminal.running(*ROOM, chat_url=node.url, chat_token=expired) as ana:
+            ana.wait("closed by the node (4014)", "ended with 1")
 
 
 def test_without_a_terminal_it_says_what_to_use() -> None:

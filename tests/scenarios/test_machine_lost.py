@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
 import pytest
 import trio
 
+from node.cli.token import sign_as_configured
+from node.client import ChatClient, open_client
 from tests.scenarios import chatting
 from tests.scenarios.lab import STACK, Lab
 
@@ -35,3 +40,27 @@ async def test_a_service_is_restarted_by_force(lab: Lab) -> None:
         await trio.sleep(3)
     going.check(await chatting.histories(lab, going.room))
     print(f"longest time without a successful send: {going.longest_silence_s:.1f} s")
+
+
+@pytest.mark.timeout(600)
+async def test_all_nodes_are_restarted_in_turn_while_fifty_people_chat(lab: Lab) -> None:
+    key = lab.inventory / "secrets" / "jwt_key"
+
+    def connect(user: str) -> AbstractAsyncContextManager[ChatClient]:
+        token = sign_as_configured(user, 3600, key_file=key, remedy="the lab has one")
+        return open_client(lab.urls, token=token, ping_s=2)
+
+    async with chatting.crowd(connect, "scenario.roll", 50) as going:
+        await trio.sleep(3)
+        for host, values in lab.hosts.items():
+            force = f"docker service update --force {STACK}_{values['node_type']}"
+            await trio.to_thread.run_sync(partial(lab.ssh, host, force, timeout_s=180))
+            await trio.to_thread.run_sync(lab.wait_ready, host)
+        await trio.sleep(3)
+    going.check(await chatting.histories(lab, going.room))
+    moved = {name for nodes in going.nodes.values() for name in nodes[1:]}
+    assert moved == {values["node_type"] for values in lab.hosts.values()}
+    print(
+        f"{len(going.acknowledged)} messages; longest time without a successful send: {going.longest_silence_s:.1f} s"
+    )
+    assert going.longest_silence_s < 15

@@ -11,14 +11,17 @@ import pytest
 import trio
 import trio.lowlevel
 import trio.testing
+import wsproto
+from wsproto.events import AcceptConnection, CloseConnection, Request
 
 from node.auth import sign_token
-from node.client import ChatClient, ClientClosed, Connected, ConnectionLost, Gap, RoomFeed, open_client
+from node.client import ChatClient, ClientClosed, Connected, ConnectionLost, Gap, Resumed, RoomFeed, open_client
 from node.client_link import backoff_s, next_urls, refusal
 from node.errors import CloseCode, ErrorCode, RequestError
 from node.protocol.answers import Joined
 from node.protocol.pushes import MemberEvent, MessageEvent
 from node.protocol.requests import Since
+from node.transport.websocket import connect
 
 from .fakes import MemoryLog
 from .local_node import KEY, LocalNode, local_node, until
@@ -128,6 +131,9 @@ async def test_drain_moves_it_to_the_preferred_node(tmp_path: Path) -> None:
                 await ana.send("a", str(i))
                 await trio.sleep(0.05)
         assert ana.node == "two"
+        said = await take(ana.pushes, 4)
+        lost = ConnectionLost("the node goes away (drain)")
+        assert said == [Connected("one"), lost, Connected("two"), Resumed("a")]
         assert [event.body for event in await take(feed, 20)] == [str(i) for i in range(20)]
 
 
@@ -313,3 +319,24 @@ async def test_both_ends_part_without_delay(tmp_path: Path) -> None:
             await until(lambda: ana.connects == 2)
         await until(lambda: node.server.connection_count == 0)
         assert trio.current_time() - began < 1
+
+
+async def test_a_ping_that_crosses_its_close_does_no_harm() -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        async for data in stream:
+            server.receive_data(bytes(data))
+            for event in server.events():
+                if isinstance(event, Request):
+                    await stream.send_all(server.send(AcceptConnection()))
+                elif isinstance(event, CloseConnection):
+                    ping = b"\x89\x00"
+                    await stream.send_all(ping + server.send(event.response()))
+
+    async with trio.open_nursery() as nursery:
+        listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/ws"
+        async with connect(url, timeout_s=5, max_frame_bytes=1000):
+            pass
+        nursery.cancel_scope.cancel()
