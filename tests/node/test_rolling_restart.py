@@ -41,4 +41,4 @@ async def test_a_rolling_restart_loses_repeats_and_reorders_nothing(tmp_path: Pa
         print(f"{len(going.acknowledged)} messages; longest wait for a send: {going.longest_silence_s:.1f} s")
         assert len(going.shown) == PEOPLE
         assert moved == set(NAMES), "every node was left for another"
-        assert going.longest_silence_s < 10
+        assert going.longest_silence_s < 15
