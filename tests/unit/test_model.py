@@ -149,6 +149,8 @@ class Rooms(RuleBasedStateMachine):
             assert {user: s.role for user, s in standings if s.role in RANKS} == model.roles
             assert {user for user, s in standings if s.role == INVITED} == model.invited
             assert {user for user, s in standings if s.role == BANNED} == model.banned
+            muted = {user: until for user, until in model.muted.items() if until > self.now}
+            assert {user: s.muted_until for user, s in standings if s.muted_until > self.now} == muted
             assert {user: s.read for user, s in standings if s.read} == {u: r for u, r in model.read.items() if r}
             self._messages_are(room.no, room.first, model)
 
