@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB_NAME = "chat-lab"
+LAB_NAME = os.environ.get("LAB_NAME", "chat-lab")
 STACK = "chat-system"
 
 
