@@ -62,10 +62,12 @@ def _edit(state: State, room: Room, record: EditMessage) -> Accepted:
 
 
 def _delete(state: State, room: Room, record: DeleteMessage) -> Accepted:
-    message = _message(state, room, record.seq)
+    message = _message(state, room, record.seq, deleted_too=True)
     own = message.from_ == record.user and room.rank(record.user) > 0
     if not own and rank(room, record) < RANKS[MODERATOR]:
         raise Refusal(ErrorCode.FORBIDDEN, "only its author or a moderator deletes a message")
+    if message.deleted:
+        return Accepted(room.head, room.last_ts, dup=True)
     seq, ts = state.next_event(room, record.ts)
     gone = msgspec.structs.replace(message, body="", mentions=[], reactions={}, deleted=True)
     state.replace_message(room, gone)
@@ -90,9 +92,9 @@ def _react(state: State, room: Room, record: React) -> Accepted:
     return Accepted(seq, ts)
 
 
-def _message(state: State, room: Room, seq: int) -> MessageEvent:
+def _message(state: State, room: Room, seq: int, *, deleted_too: bool = False) -> MessageEvent:
     message = state.message(room, seq)
-    if message is None or message.deleted:
+    if message is None or (message.deleted and not deleted_too):
         raise Refusal(ErrorCode.NO_MESSAGE, f"there is no message {seq} in {room.id}")
     return message
 

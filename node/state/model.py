@@ -45,6 +45,7 @@ class Room:
 
     Attributes:
         no: its short name on disk.
+        deleted_by: who took it away; empty while it is there.
         first: seq of the first event that can be had; what is below belonged to a deleted room of this name.
         last_ts: keeps times in a room from going back.
         standings: by user; see :class:`Standing`.
@@ -56,12 +57,17 @@ class Room:
     title: str = ""
     private: bool = False
     dm: bool = False
-    deleted: bool = False
+    deleted_by: str = ""
     first: int = 1
     head: int = 0
     last_ts: int = 0
     size: int = 0
     standings: dict[str, Standing] = field(default_factory=dict)
+
+    @property
+    def deleted(self) -> bool:
+        """Whether only its name and its seq are left."""
+        return bool(self.deleted_by)
 
     def rank(self, user: str) -> int:
         """0 for who does not belong to the room, up to 3 for an owner."""
@@ -188,7 +194,7 @@ class State:
         room = self.rooms.get(room_id)
         if room is None:
             room = self.rooms[room_id] = Room(len(self.rooms) + 1, room_id)
-        room.deleted = False
+        room.deleted_by = ""
         room.first = room.head + 1
         return room
 

@@ -85,7 +85,7 @@ class Reader:
         """One room, or None if there is none."""
         row = self._db.execute(
             "SELECT no, first, head, private, role FROM room LEFT JOIN standing ON room = no AND user = ?"
-            " WHERE id = ? AND NOT deleted",
+            " WHERE id = ? AND deleted_by = ''",
             (user, room_id),
         ).fetchone()
         return RoomView(row[0], row[1], row[2], bool(row[3]), row[4]) if row else None
@@ -98,7 +98,7 @@ class Reader:
             "SELECT id, title, size, head, private, dm, role,"  # noqa: S608 - built from constants
             f" CASE WHEN {_BELONGS} THEN head - max(read, first - 1) END FROM room"
             f" {'' if mine else 'LEFT'} JOIN {of_user} ON room = no"
-            f" WHERE id >= ? AND id > ? AND id < ? AND NOT deleted AND {visible} ORDER BY id LIMIT ?",
+            f" WHERE id >= ? AND id > ? AND id < ? AND deleted_by = '' AND {visible} ORDER BY id LIMIT ?",
             (user, prefix, after, prefix + "\U0010ffff", limit),
         )
         return [

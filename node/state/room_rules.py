@@ -48,11 +48,20 @@ def require(room: Room, record: RoomRecord, role: str) -> None:
 def _create(state: State, record: CreateRoom) -> Accepted:
     existing = state.rooms.get(record.room)
     if existing is not None and not existing.deleted:
+        if _is_as_wished(existing, record):
+            return _unchanged(existing)
         raise Refusal(ErrorCode.ROOM_EXISTS, f"the room {record.room} exists")
     room = state.add_room(record.room)
     room.title, room.private, room.dm = record.title, record.private, False
     state.set_standing(room, record.user, Standing(OWNER))
     return _room_event(state, room, record, "created")
+
+
+def _is_as_wished(room: Room, record: CreateRoom) -> bool:
+    """Whether this is a repeat by who made the room, and whose first answer was lost."""
+    standing = room.standings.get(record.user)
+    owned = standing is not None and standing.role == OWNER
+    return owned and (room.title, room.private) == (record.title, record.private)
 
 
 def _open_dm(state: State, record: OpenDm) -> Accepted:
@@ -88,7 +97,7 @@ def _delete(state: State, room: Room, record: DeleteRoom) -> Accepted:
     seq, ts = state.next_event(room, record.ts)
     state.emit(room, RoomEvent(room.id, seq, "deleted", room.title, room.private, record.user, ts), closed=True)
     state.empty_room(room)
-    room.deleted = True
+    room.deleted_by = record.user
     return Accepted(seq, ts)
 
 
@@ -148,6 +157,8 @@ def _invite(state: State, room: Room, record: Invite) -> Accepted:
 
 
 def _set_role(state: State, room: Room, record: SetRole) -> Accepted:
+    if record.peer == record.user and room.rank(record.user) and room.standings[record.user].role == record.role:
+        return _unchanged(room)  # an owner who gave the role up, and repeats it, may do so no longer
     require(room, record, OWNER)
     _refuse_dm(room)
     if not room.rank(record.peer):

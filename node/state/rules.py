@@ -15,7 +15,15 @@ from node.errors import ErrorCode
 from node.state import message_rules, room_rules, server_rules
 from node.state.model import INVITED, Event, Room, State
 from node.state.outcome import Accepted, Outcome, Refusal, Rejected
-from node.state.records import AnyRecord, Batch, DamagedEntry, RoomRecord, decode_batch
+from node.state.records import (
+    AnyRecord,
+    Batch,
+    DamagedEntry,
+    DeleteRoom,
+    LeaveRoom,
+    RoomRecord,
+    decode_batch,
+)
 
 Rule = Callable[..., Accepted]
 
@@ -75,15 +83,24 @@ def apply_record(state: State, record: AnyRecord) -> Outcome:
         rule = _SERVER_RULES.get(type(record))
         if rule is not None:
             return rule(state, record)
-        room = state.rooms.get(record.room)  # type: ignore[union-attr]  # every other record is about a room
-        if room is None or room.deleted or (room.private and not may_see(room, record)):
-            raise Refusal(ErrorCode.NO_ROOM, f"there is no room {record.room}")  # type: ignore[union-attr]
-        return _ROOM_RULES[type(record)](state, room, record)  # type: ignore[index]
+        return _apply_to_room(state, record)  # type: ignore[arg-type]  # every other record is about a room
     except Refusal as refusal:
         return Rejected(refusal.code, refusal.msg)
 
 
-def may_see(room: Room, record: AnyRecord) -> bool:
-    """Whether the user may know of a private room at all."""
+def _apply_to_room(state: State, record: RoomRecord) -> Accepted:
+    room = state.rooms.get(record.room)
+    if room is not None and not room.deleted and may_see(room, record):
+        return _ROOM_RULES[type(record)](state, room, record)
+    # What a client repeats because the first answer was lost is answered as done, and tells nobody else anything.
+    if isinstance(record, DeleteRoom) and room is not None and room.deleted_by == record.user:
+        return Accepted(room.head, room.last_ts, dup=True)
+    if isinstance(record, LeaveRoom):
+        return Accepted(0, record.ts, dup=True)
+    raise Refusal(ErrorCode.NO_ROOM, f"there is no room {record.room}")
+
+
+def may_see(room: Room, record: RoomRecord) -> bool:
+    """Whether the user may know of a room."""
     standing = room.standings.get(record.user)
-    return record.admin or room.rank(record.user) > 0 or (standing is not None and standing.role == INVITED)
+    return not room.private or record.admin or room.rank(record.user) > 0 or (standing is not None and standing.role == INVITED)

@@ -14,9 +14,12 @@ from node.state.records import PutAccount, PutNotice, Record
 
 def _put_notice(state: State, record: PutNotice) -> Accepted:
     _require_admin(record)
-    state.notices = [notice for notice in state.notices if notice.until > record.ts]
+    notice = Notice(record.level, record.text, record.until)
+    if notice in state.notices:
+        return Accepted(0, record.ts, dup=True)
+    state.notices = [old for old in state.notices if old.until > record.ts and old.text != record.text]
     if record.until > record.ts:
-        state.notices.append(Notice(record.level, record.text, record.until))
+        state.notices.append(notice)
     state.changes.notices = True
     state.push(None, NoticePush(record.level, record.text, record.until))
     return Accepted(0, record.ts)

@@ -184,7 +184,7 @@ class Store:
         self._db.executemany(
             "INSERT OR REPLACE INTO room VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (r.no, r.id, r.title, r.private, r.dm, r.deleted, r.first, r.head, r.last_ts, r.size)
+                (r.no, r.id, r.title, r.private, r.dm, r.deleted_by, r.first, r.head, r.last_ts, r.size)
                 for r in changes.rooms.values()
             ],
         )
@@ -222,8 +222,8 @@ class Store:
         state.notices = _decode_notices(meta["notices"])
         by_no: dict[int, Room] = {}
         for row in self._db.execute("SELECT * FROM room ORDER BY no"):
-            no, room_id, title, private, dm, deleted, *numbers = row
-            room = Room(no, room_id, title, bool(private), bool(dm), bool(deleted), *numbers)
+            no, room_id, title, private, dm, *rest = row
+            room = Room(no, room_id, title, bool(private), bool(dm), *rest)
             by_no[no] = state.rooms[room_id] = room
         for room_no, user, *standing in self._db.execute("SELECT * FROM standing"):
             by_no[room_no].standings[user] = Standing(*standing)

@@ -80,7 +80,7 @@ async def test_messages_are_edited_deleted_and_reacted_to(node: LocalNode) -> No
             (reply["seq"], seq, None),
         ]
         assert (await ana.ask(op="delete", room="a", seq=seq))["seq"] == seq + 4
-        assert (await ana.ask(op="delete", room="a", seq=seq))["code"] == "no_message"
+        assert (await ana.ask(op="react", room="a", seq=seq, emoji="+"))["code"] == "no_message"
 
 
 async def test_events_are_pushed_in_order_of_their_seq(node: LocalNode) -> None:

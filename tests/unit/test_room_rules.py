@@ -167,7 +167,7 @@ def test_a_deleted_room_is_gone_and_a_new_one_of_its_name_counts_on() -> None:
     )
     assert state.changes.events[-1].closed
     assert (events(state)[-1]["op"], events(state)[-1]["change"], events(state)[-1]["seq"]) == ("room", "deleted", 5)
-    for record in (JoinRoom("bo", 5, "a"), SendMessage("ana", 5, "a", "c", "old"), DeleteRoom("ana", 5, "a")):
+    for record in (JoinRoom("bo", 5, "a"), SendMessage("ana", 5, "a", "c", "old"), DeleteRoom("bo", 5, "a")):
         assert refusal(state, record) is ErrorCode.NO_ROOM
     assert done(state, CreateRoom("bo", 6, "a", private=True)) == Accepted(6, 6)
     room = state.rooms["a"]

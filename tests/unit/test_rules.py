@@ -47,7 +47,7 @@ def test_a_room_is_made_once_and_its_maker_is_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [JoinRoom("ana", 1, "x"), LeaveRoom("ana", 1, "x"), SendMessage("ana", 1, "x", "c", "b")]
+    "record", [JoinRoom("ana", 1, "x"), DeleteRoom("ana", 1, "x"), SendMessage("ana", 1, "x", "c", "b")]
 )
 def test_nothing_happens_in_a_room_that_is_not_there(record: AnyRecord) -> None:
     state = state_after()
