@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -228,9 +229,10 @@ class App:
         if "guest" in self.settings.auth_mode and not is_loopback(self.settings.websocket_host):
             logger.warning("guests may connect from other machines: AUTH_MODE has guest")
         logger.info("serving", websocket=_address(self.websocket), http=self._http_address, version=__version__)
-        task_status.started()
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self.websocket))
-        await trio.serve_listeners(server.serve, [listener], handler_nursery=nursery)
+        nursery.start_soon(partial(trio.serve_listeners, server.serve, [listener], handler_nursery=nursery))
+        task_status.started()
+        await self._stop.wait()
 
     async def _shut_down(self) -> None:
         logger.info("draining", connections=self._server.connection_count if self._server else 0)

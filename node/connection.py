@@ -16,6 +16,7 @@ from node.conversation import PAGE_BYTES, Conversation, Node
 from node.errors import CloseCode, CloseConnection
 from node.outbox import Outbox
 from node.protocol.frames import text_frame
+from node.state.model import Account
 from node.state.reader import Reader
 from node.transport.websocket import Disconnected, ServerSocket
 
@@ -41,6 +42,7 @@ class Connection:
         self._nursery = nursery
         self._outbox = Outbox(node.settings.max_unsent_bytes, self._too_slow)
         self._conversation = Conversation(node, self._outbox, self.id)
+        self._outbox.on_account = self._account_changed
         self._busy = False
         self._asked_at = trio.current_time()
         self._ending: CloseConnection | None = None
@@ -176,6 +178,11 @@ class Connection:
     async def _expire(self, after_s: float) -> None:
         await trio.sleep(max(after_s, 0))
         self.end(CloseCode.TOKEN_EXPIRED, "the token has expired")
+
+    def _account_changed(self, account: Account) -> None:
+        close = self._conversation.shut_out(account)
+        if close is not None:
+            self.end(close.code, close.reason)
 
     def _too_slow(self) -> None:
         self.end(CloseCode.SLOW_READER, "too much unsent output")

@@ -30,7 +30,7 @@ from node.replica import Replica
 from node.room import Room
 from node.state.model import Account
 from node.state.outcome import Accepted, Outcome, Rejected
-from node.state.reader import Reader, RoomView
+from node.state.reader import RoomView
 from node.state.records import AnyRecord
 from node.submitter import Submitter
 
@@ -92,6 +92,7 @@ class Conversation:
         self._outbox = outbox
         self._conn_id = conn_id
         self._session = Session(node.settings, trio.current_time())
+        self._account: Account | None = None
         self._log = logger.bind(conn=conn_id)
 
     @property
@@ -112,6 +113,22 @@ class Conversation:
         """The client is gone."""
         if self.identity is not None:
             self._node.hub.exit(self.user, self._outbox)
+
+    def shut_out(self, account: Account) -> CloseConnection | None:
+        """Why the user may not stay, now that this is the account of their name; None if they may.
+
+        A disabled account closes its name to whoever comes under it. Its password and roles bind those who used them.
+        """
+        if "accounts" not in self._node.settings.auth_mode:
+            return None
+        if account.disabled:
+            return CloseConnection(CloseCode.BANNED, "this account is disabled")
+        used = self._account
+        if used is not None and used.password_hash != account.password_hash:
+            return CloseConnection(CloseCode.BAD_CREDENTIALS, "the password has been changed")
+        if used is not None and used.roles != account.roles:
+            return CloseConnection(CloseCode.TOKEN_EXPIRED, "the roles have been changed")
+        return None
 
     async def take(self, text: str) -> None:
         """Take one frame, and do what it asks.
@@ -162,6 +179,12 @@ class Conversation:
         if node.hub.enter(identity.user, self._outbox) > settings.max_user_connections:
             node.hub.exit(identity.user, self._outbox)
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections of this user")
+        # Once it is in the hub it is told of changes; what was changed while the password was looked at shows here.
+        account, notices = await node.replica.read(lambda reader: (reader.account(identity.user), reader.notices()))
+        close = self.shut_out(account) if account is not None else None
+        if close is not None:
+            node.hub.exit(identity.user, self._outbox)
+            raise close
         self._session.let_in(identity)
         node.metrics.connections_total.inc()
         self._log.info("connected", user=identity.user, client=request.client)
@@ -175,7 +198,7 @@ class Conversation:
             limits=limits_of(settings),
         )
         self._answer(request.id, welcome)
-        for notice in await node.replica.read(Reader.notices):
+        for notice in notices:
             if notice.until > time.time() * 1000:
                 self._outbox.answer(encode(NoticePush(notice.level, notice.text, notice.until)))
 
@@ -194,8 +217,7 @@ class Conversation:
         fits = await self._node.passwords.match(account.password_hash if account else None, password)
         if account is None or not fits:
             raise RequestError(ErrorCode.UNAUTHORIZED, "no such user, or another password")
-        if account.disabled:
-            raise CloseConnection(CloseCode.BANNED, "this account is disabled")
+        self._account = account
         return Identity(account.name, frozenset(account.roles))
 
     # --- what goes into the log ---

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from node.outbox import Outbox
 from node.protocol.frames import text_frame
 from node.room import Room
-from node.state.model import Event, Push
+from node.state.model import Account, Event, Push
 
 
 class Hub:
@@ -66,7 +66,7 @@ class Hub:
         if outbox in self._user_of:
             self.on_part(self._user_of[outbox], outbox, room)
 
-    def publish(self, events: Iterable[Event], pushes: Iterable[Push] = ()) -> None:
+    def publish(self, events: Iterable[Event], pushes: Iterable[Push] = (), accounts: Iterable[Account] = ()) -> None:
         """Hand what was committed to whoever receives it."""
         touched: dict[Room, None] = {}
         for event in events:
@@ -87,6 +87,9 @@ class Hub:
             frame = text_frame(push.payload)
             for outbox in self._user_of if push.user is None else self._users.get(push.user, ()):
                 outbox.answer_frame(frame, after_events=True)
+        for account in accounts:
+            for outbox in self._users.get(account.name, ()):
+                outbox.on_account(account)
 
     def whisper(self, room_id: str, frame: bytes, besides: str) -> None:
         """Tell something without a seq to who receives a room, all but one user."""

@@ -8,6 +8,7 @@ import trio
 
 from node.protocol.frames import text_frame
 from node.room import Room
+from node.state.model import Account
 
 
 class Outbox:
@@ -16,6 +17,10 @@ class Outbox:
     Args:
         max_unsent_bytes: past that, the reader at the other end is too slow.
         on_slow: called once when that happens.
+
+    Attributes:
+        cursors: the rooms that are received, and the next seq of each.
+        on_account: told when the local account of this user's name has changed.
     """
 
     __slots__ = (
@@ -28,10 +33,12 @@ class Outbox:
         "_queued",
         "_wake",
         "cursors",
+        "on_account",
     )
 
     def __init__(self, max_unsent_bytes: int, on_slow: Callable[[], None]) -> None:
         self.cursors: dict[Room, int] = {}
+        self.on_account: Callable[[Account], None] = lambda account: None
         self._max_unsent_bytes = max_unsent_bytes
         self._on_slow = on_slow
         self._before: list[bytes] = []

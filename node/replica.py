@@ -143,7 +143,7 @@ class Replica:
         async with aclosing(self._log.tail(self.applied)) as tail:
             async for entries in tail:
                 applied = await self._apply(store, entries)
-                self._hub.publish(applied.events, applied.pushes)
+                self._hub.publish(applied.events, applied.pushes, applied.accounts)
                 self._metrics.events_total.inc(len(applied.events))
                 self.applied = applied.position
                 self.digest = store.state.digest

@@ -12,10 +12,13 @@ from node.connection import Connection
 from node.conversation import Node
 from node.errors import CloseCode
 from node.protocol.pushes import Drain, encode
-from node.transport.handshake import HandshakeRefused
+from node.transport.handshake import HandshakeRefused, refuse
 from node.transport.websocket import accept
 
 _DRAIN_BATCHES = 10
+_REFUSALS_AT_ONCE = 256
+_REFUSAL_TIMEOUT_S = 2.0
+_RETRY_AFTER_S = 5
 _LINGER_S = 2.0
 """How long closed connections have to finish their closing handshake before the process ends."""
 
@@ -33,6 +36,8 @@ class Server:
         self._node = node
         self._connections: set[Connection] = set()
         self._handshakes = 0
+        self._refusals = 0
+        self._draining = False
         self._left = trio.Event()
 
     @property
@@ -55,7 +60,9 @@ class Server:
 
     async def _serve(self, stream: trio.abc.HalfCloseableStream, nursery: trio.Nursery) -> None:
         settings = self._node.settings
-        if len(self._connections) + self._handshakes >= settings.max_connections:
+        reason = self._why_not()
+        if reason is not None:
+            await self._refuse(stream, reason)
             nursery.cancel_scope.cancel()
             return
         self._handshakes += 1
@@ -82,12 +89,32 @@ class Server:
             self._left.set()
             self._left = trio.Event()
 
+    def _why_not(self) -> str | None:
+        if self._draining:
+            return "this node goes away; try another"
+        if len(self._connections) + self._handshakes >= self._node.settings.max_connections:
+            return "this node is full; try another"
+        return None
+
+    async def _refuse(self, stream: trio.abc.HalfCloseableStream, reason: str) -> None:
+        """Say why in an answer, as long as not too many want one at once."""
+        if self._refusals < _REFUSALS_AT_ONCE:
+            self._refusals += 1
+            try:
+                with trio.move_on_after(_REFUSAL_TIMEOUT_S):
+                    await refuse(stream, reason, _RETRY_AFTER_S)
+            finally:
+                self._refusals -= 1
+
     async def drain(self, timeout_s: float, prefer: Callable[[], list[str]]) -> None:
         """Ask all clients to move away, each at a moment of its own; after ``timeout_s`` close those that are left.
+
+        Nobody new is let in from now on.
 
         Args:
             prefer: addresses of nodes that are ready.
         """
+        self._draining = True
         reconnect_within_s = timeout_s * 0.5
         for connection in list(self._connections):
             after_ms = int(random.uniform(0, reconnect_within_s) * 1000)  # noqa: S311 - spreads load, guards nothing

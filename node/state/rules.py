@@ -102,5 +102,7 @@ def _apply_to_room(state: State, record: RoomRecord) -> Accepted:
 
 def may_see(room: Room, record: RoomRecord) -> bool:
     """Whether the user may know of a room."""
+    if not room.private or record.admin or room.rank(record.user):
+        return True
     standing = room.standings.get(record.user)
-    return not room.private or record.admin or room.rank(record.user) > 0 or (standing is not None and standing.role == INVITED)
+    return standing is not None and standing.role == INVITED

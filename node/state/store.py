@@ -40,6 +40,7 @@ class Applied:
     batches: list[AppliedBatch]
     events: list[Event]
     pushes: list[Push]
+    accounts: list[Account]
     digests: dict[int, bytes]
     """Those at positions that are multiples of :data:`DIGEST_EVERY`."""
 
@@ -84,7 +85,8 @@ class Store:
                 self._write(changes)
             self._spoilt = False
         applied = [batch for batch in batches if batch is not None]
-        return Applied(self.state.position, applied, changes.events, changes.pushes, digests)
+        accounts = [self.state.accounts[name] for name in sorted(changes.accounts)]
+        return Applied(self.state.position, applied, changes.events, changes.pushes, accounts, digests)
 
     def _apply_all(self, entries: Sequence[tuple[int, bytes]]) -> tuple[list[AppliedBatch | None], dict[int, bytes]]:
         batches, digests = [], {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -59,6 +60,22 @@ async def read_request(stream: trio.abc.HalfCloseableStream, allowed_origins: tu
         await part(stream)
         raise HandshakeRefused(fault.text)
     return _plain_request(request.target, headers), parser.trailing_data[0]
+
+
+async def refuse(stream: trio.abc.HalfCloseableStream, reason: str, retry_after_s: int) -> None:
+    """Answer whatever request comes with 503 (RFC 9110, 15.6.4). The caller sets the deadline.
+
+    Args:
+        retry_after_s: told to the client.
+
+    Raises:
+        HandshakeRefused: no request came.
+    """
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST_BYTES)
+    with contextlib.suppress(h11.RemoteProtocolError):
+        await _receive_request(stream, parser)
+    await stream.send_all(_answer(Fault(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": str(retry_after_s)})))
+    await part(stream)
 
 
 async def _receive_request(stream: trio.abc.ReceiveStream, parser: h11.Connection) -> h11.Request:

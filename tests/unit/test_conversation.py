@@ -27,6 +27,22 @@ async def node(tmp_path: Path) -> AsyncGenerator[LocalNode]:
         yield node
 
 
+async def upgrade(port: int) -> str:
+    """What a node answers to a client's handshake, up to the end of the connection."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    headers = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    request = f"GET /ws HTTP/1.1\r\nHost: x\r\n{headers}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n"
+    answer = b""
+    with trio.fail_after(5):
+        try:
+            await stream.send_all(request.encode())
+            async for data in stream:
+                answer += data
+        except trio.BrokenResourceError:
+            pass
+    return answer.decode()
+
+
 async def fill(talker: Talker, room: str, count: int, size: int = 1) -> None:
     await talker.ask(op="create_room", room=room)
     for i in range(count):
@@ -180,10 +196,26 @@ async def test_a_user_has_so_many_connections(tmp_path: Path) -> None:
 
 async def test_a_full_node_takes_no_more(tmp_path: Path) -> None:
     async with local_node(tmp_path, max_connections=1) as node, talking(node.url, "ana") as ana:
+        refused = await upgrade(node.port)
+        assert refused.startswith("HTTP/1.1 503")
+        assert "retry-after: 5\r\n" in refused.lower()
+        assert refused.endswith("this node is full; try another\n")
         with pytest.raises(Disconnected, match="1006"):
             async with talking(node.url, "bo", timeout_s=1):
                 pass
         assert await ana.ask(op="ping") == {}
+
+
+async def test_a_full_node_refuses_only_so_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.server._REFUSALS_AT_ONCE", 1)
+    monkeypatch.setattr("node.server._REFUSAL_TIMEOUT_S", 0.5)
+    async with local_node(tmp_path, max_connections=1) as node, talking(node.url, "ana"):
+        silent = await trio.open_tcp_stream("127.0.0.1", node.port)
+        await until(lambda: node.server._refusals == 1)
+        assert await upgrade(node.port) == ""
+        with trio.fail_after(5):
+            assert await silent.receive_some() == b""  # it said nothing, and was not waited for
+        assert "503" in await upgrade(node.port)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +328,8 @@ async def test_drain_moves_everyone_away_and_names_where(tmp_path: Path) -> None
                 assert (drain["op"], drain["deadline_ms"], drain["prefer"]) == ("drain", 1000, ["ws://other/ws"])
                 assert 0 <= drain["reconnect_after_ms"] <= 500
             assert await ana.ask(op="create_room", room="late") == {"room": "late", "seq": 1}
+            refused = await upgrade(node.port)
+            assert (refused[:12], refused.endswith("this node goes away; try another\n")) == ("HTTP/1.1 503", True)
             assert await ana.end() == 4001
             assert await bo.end() == 4001
         assert node.server.connection_count == 0

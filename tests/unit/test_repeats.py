@@ -136,7 +136,8 @@ async def test_the_reference_client_repeats_what_was_lost_with_its_connection(
     async with local_node(tmp_path) as node, open_client([node.url], user="ana") as ana:
         await ana.create_room("a")
         await ana.send("a", "x")
-        answer, lost = Outbox.answer, []
+        answer = Outbox.answer
+        lost: list[bytes] = []
 
         def lose_the_first(outbox: Outbox, payload: bytes, **how: Any) -> None:
             if lost:

@@ -17,6 +17,7 @@ from node.state.records import (
     AnyRecord,
     CreateRoom,
     DamagedEntry,
+    DeleteRoom,
     JoinRoom,
     LeaveRoom,
     SendMessage,
