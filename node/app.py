@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 import structlog
 import trio
 
-from node import __version__
+from node import __version__, admin_key
 from node.accounts import Passwords
+from node.api.gate import Gate
+from node.api.routes import mount
 from node.auth import Authenticator
 from node.cluster import Beat, Peers
 from node.config import Settings, is_loopback
@@ -76,8 +78,11 @@ class App:
         )
         self._jwks = self._make_jwks()
         self._presence = Presence(self._hub, settings.node_id, self._bus)
+        self.node: Node | None = None
         self._server: Server | None = None
         self._peers: Peers | None = None
+        gate = Gate(settings, admin_key.provide(settings.data_dir, settings.node_id))
+        self._admin = mount(self, gate, settings.max_frame_bytes)
         self._draining = False
         self._stop = trio.Event()
 
@@ -90,7 +95,7 @@ class App:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_signals)
-                app = make_app(self.readiness, self.metrics)
+                app = make_app(self.readiness, self.metrics, self._admin)
                 nursery.start_soon(serve_http, app, self.http.detach(), trio.sleep_forever)
                 with trio.CancelScope() as running:
                     nursery.start_soon(self._cancel_on_stop, running)
@@ -141,6 +146,10 @@ class App:
             "jwks_age_s": None if jwks_age_s is None else round(jwks_age_s, 1),
         }
 
+    def beats(self) -> tuple[Beat, list[tuple[Beat, float]]]:
+        """This node as the others see it; and the others, with the seconds since they were heard of."""
+        return self._describe(), self._peers.ages if self._peers else []
+
     def _why_not_ready(self) -> str | None:
         if self._draining:
             return "draining"
@@ -182,7 +191,7 @@ class App:
         await nursery.start(self._replica.run)
         nursery.start_soon(self._submitter.run)
         nursery.start_soon(self._report_rate)
-        node = Node(
+        self.node = node = Node(
             settings=settings,
             epoch=self._log.epoch,
             authenticator=self._authenticator,

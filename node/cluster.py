@@ -88,6 +88,12 @@ class Peers:
         return [self._known[node][0] for node in sorted(self._known)]
 
     @property
+    def ages(self) -> list[tuple[Beat, float]]:
+        """The peers as in :attr:`alive`, and the seconds since they were heard of."""
+        now = trio.current_time()
+        return [(beat, now - heard_at) for beat, heard_at in map(self._known.__getitem__, sorted(self._known))]
+
+    @property
     def ready_urls(self) -> list[str]:
         """Where clients of this node can go."""
         return [beat.url for beat in self.alive if beat.ready and beat.url]

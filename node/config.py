@@ -146,6 +146,8 @@ class Settings:
     typing_rate: float = _setting(0.5, _seconds(0, 1e6), "Words of typing a second on one connection; 0: no limit.")
     request_rate: float = _setting(200.0, _seconds(0, 1e6), "Requests a second on one connection; 0: no limit.")
     request_burst: int = _setting(1000, _integer(1, 10**6), "Requests at once on one connection.")
+    api_rate: float = _setting(50.0, _seconds(0, 1e6), "Requests a second of one admin to the admin API; 0: no limit.")
+    api_burst: int = _setting(100, _integer(1, 10**6), "Requests at once of one admin to the admin API.")
 
 
 def env_name(setting: Field[Any]) -> str:

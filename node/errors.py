@@ -19,6 +19,8 @@ class ErrorCode(StrEnum):
     NO_ROOM = "no_room"
     ROOM_EXISTS = "room_exists"
     NO_MESSAGE = "no_message"
+    NO_USER = "no_user"
+    USER_EXISTS = "user_exists"
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"

@@ -1,4 +1,4 @@
-"""The operators' port: liveness, readiness, metrics. Chat clients have a port of their own."""
+"""The operators' port: liveness, readiness, metrics, the admin API. Chat clients have a port of their own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from node.metrics import Metrics
 
 
-def make_app(readiness: Callable[[], dict[str, Any]], metrics: Metrics) -> Starlette:
+def make_app(readiness: Callable[[], dict[str, Any]], metrics: Metrics, admin: Mount) -> Starlette:
     """The application.
 
     Args:
         readiness: the answer of ``/readyz``; ``ready`` in it decides between 200 and 503; brings gauges up to date.
         metrics: shown under ``/metrics``.
+        admin: the admin API.
     """
 
     async def livez(_: Request) -> Response:
@@ -36,7 +37,7 @@ def make_app(readiness: Callable[[], dict[str, Any]], metrics: Metrics) -> Starl
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
-        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics)],
+        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics), admin],
     )
 
 

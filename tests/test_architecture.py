@@ -20,13 +20,14 @@ ORDER = [
     "log.base", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.sqlite_copy",
     "log.stream", "log.jetstream", "log.jetstream_copy", "export", "restore",
     "room", "outbox", "hub", "submitter", "replica", "cluster", "presence", "conversation",
-    "transport.stream", "transport.handshake", "transport.websocket", "connection", "server", "http",
+    "transport.stream", "transport.handshake", "transport.websocket", "connection", "server",
+    "admin_key", "api.problems", "api.bodies", "api.operations", "api.gate", "api.openapi", "api.routes", "http",
     "client_feed", "client_link", "client",
     "terminal.words", "terminal.transcript", "terminal.commands", "terminal.screen", "terminal.conversation",
     "terminal.chat",
     "logs", "app",
     "cli.common", "cli.chat", "cli.health", "cli.token", "cli.probe", "cli.talk", "cli.serve", "cli.backup",
-    "cli.program", "__main__",
+    "cli.admin", "cli.user", "cli.program", "__main__",
 ]  # fmt: skip
 
 PURE = [
@@ -55,11 +56,11 @@ CONFINED = {
     "sqlite3": {"log.sqlite", "log.sqlite_copy", "state.schema", "state.store", "state.reader", "replica"},
     "jwt": {"keys", "auth"},
     "cryptography": {"keys"},
-    "httpx": {"jwks"},
+    "httpx": {"jwks", "cli"},
     "argon2": {"accounts"},
     "prometheus_client": {"metrics", "http"},
     "hypercorn": {"http"},
-    "starlette": {"http"},
+    "starlette": {"api.routes", "http"},
     "click": {"cli"},
     "urwid": {"terminal.screen"},
 }

@@ -23,13 +23,15 @@ COMMANDS = {
     "tail": "node.cli.talk",
     "rooms": "node.cli.talk",
     "token": "node.cli.token",
+    "user": "node.cli.user",
+    "admin-token": "node.cli.admin",
     "health": "node.cli.health",
     "probe": "node.cli.probe",
     "export": "node.cli.backup",
     "import": "node.cli.backup",
     "verify": "node.cli.backup",
 }
-"""Name of a command -> the module that has it as a function (with ``_`` behind a word of Python)."""
+"""Name of a command -> the module that has it as a function (``_`` for ``-``, and behind a word of Python)."""
 
 
 class _Commands(click.Group):
@@ -41,7 +43,7 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command = getattr(import_module(COMMANDS[name]), name + "_" * iskeyword(name))
+        command = getattr(import_module(COMMANDS[name]), name.replace("-", "_") + "_" * iskeyword(name))
         assert isinstance(command, click.Command)  # noqa: S101 - the table is wrong otherwise
         return command
 

@@ -106,6 +106,18 @@ class Reader:
             for room_id, title, size, head, private, dm, role, unread in rows
         ]
 
+    def all_rooms(self, prefix: str, after: str, limit: int) -> list[RoomRow]:
+        """Rooms as :meth:`rooms` lists them, but all of them, and nobody's."""
+        rows = self._db.execute(
+            "SELECT id, title, size, head, private, dm FROM room"
+            " WHERE id >= ? AND id > ? AND id < ? AND deleted_by = '' ORDER BY id LIMIT ?",
+            (prefix, after, prefix + "\U0010ffff", limit),
+        )
+        return [
+            RoomRow(room_id, title, size, head, bool(private), bool(dm), role=None, unread=None)
+            for room_id, title, size, head, private, dm in rows
+        ]
+
     def members(self, room_no: int, after: str, limit: int) -> list[MemberRow]:
         """Members in order of name, beyond ``after``."""
         rows = self._db.execute(
@@ -169,14 +181,15 @@ class Reader:
         row = self._db.execute("SELECT data FROM account WHERE name = ?", (name,)).fetchone()
         return _decode_account(row[0]) if row else None
 
-    def accounts(self) -> list[Account]:
-        """All local accounts, by name."""
-        return [_decode_account(data) for (data,) in self._db.execute("SELECT data FROM account ORDER BY name")]
+    def accounts(self, after: str, limit: int) -> list[Account]:
+        """Local accounts in order of name, beyond ``after``."""
+        rows = self._db.execute("SELECT data FROM account WHERE name > ? ORDER BY name LIMIT ?", (after, limit))
+        return [_decode_account(data) for (data,) in rows]
 
     def counts(self) -> Counts:
         """How much there is; reads whole tables."""
         queries = (
-            "SELECT COUNT(*) FROM room WHERE NOT deleted",
+            "SELECT COUNT(*) FROM room WHERE deleted_by = ''",
             "SELECT COUNT(*) FROM message",
             "SELECT COUNT(*) FROM (SELECT user FROM standing UNION SELECT name FROM account)",
             "SELECT COUNT(*) FROM account",

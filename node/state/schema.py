@@ -16,7 +16,7 @@ import msgspec
 
 from node.errors import StoreCorrupt
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """A file of another version is rebuilt from the log."""
 
 _SEQ_BITS = 36

@@ -29,10 +29,10 @@ def _put_account(state: State, record: PutAccount) -> Accepted:
     _require_admin(record)
     account = state.accounts.get(record.name)
     if record.new and account is not None:
-        raise Refusal(ErrorCode.BAD_REQUEST, f"there is an account {record.name}")
+        raise Refusal(ErrorCode.USER_EXISTS, f"there is an account {record.name}")
     if account is None:
         if not record.new or record.password_hash is None:
-            raise Refusal(ErrorCode.BAD_REQUEST, f"there is no account {record.name}")
+            raise Refusal(ErrorCode.NO_USER, f"there is no account {record.name}")
         account = Account(record.name, record.password_hash)
     state.accounts[record.name] = Account(
         name=record.name,

@@ -89,6 +89,10 @@ class NodeProcess:
         return int(str(self._settings["http_port"]))
 
     @property
+    def data_dir(self) -> Path:
+        return Path(str(self._settings["data_dir"]))
+
+    @property
     def process(self) -> psutil.Process:
         assert self._process is not None
         return psutil.Process(self._process.pid)
@@ -142,7 +146,12 @@ class NodeProcess:
         """End the process as an operator would; returns its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(40)
+        return self.wait()
+
+    def wait(self, timeout_s: float = 40) -> int:
+        """Wait for the process to end by itself; returns its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
 
     def meta(self) -> dict[str, Any]:
         """What the node's store says of itself."""

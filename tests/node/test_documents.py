@@ -13,4 +13,5 @@ from tests.node.process import NodeProcess
 @pytest.mark.parametrize("document", with_place("node"), ids=lambda path: path.name)
 def test_commands_against_one_node(document: Path, tmp_path: Path) -> None:
     with NodeProcess.running(tmp_path) as node:
-        run(document, "node", timeout_s=50, CHAT_URL=node.url, DATA_DIR=str(tmp_path / "data"))
+        where = {"CHAT_URL": node.url, "DATA_DIR": str(node.data_dir), "HTTP_PORT": str(node.http_port)}
+        run(document, "node", timeout_s=50, **where)

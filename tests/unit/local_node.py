@@ -46,20 +46,20 @@ class LocalNode:
             take = authenticator.replace_fetched
             self.jwks = JwksFetcher(settings.jwks_url, settings.jwks_max_age, take, min_interval_s=0.2)
         self.presence = Presence(self.hub, settings.node_id, bus)
-        self.server = Server(
-            Node(
-                settings=settings,
-                epoch=log.epoch,
-                authenticator=authenticator,
-                passwords=Passwords(),
-                hub=self.hub,
-                replica=self.replica,
-                submitter=self.submitter,
-                presence=self.presence,
-                metrics=self.metrics,
-                jwks=self.jwks,
-            )
+        self.settings = settings
+        self.node = Node(
+            settings=settings,
+            epoch=log.epoch,
+            authenticator=authenticator,
+            passwords=Passwords(),
+            hub=self.hub,
+            replica=self.replica,
+            submitter=self.submitter,
+            presence=self.presence,
+            metrics=self.metrics,
+            jwks=self.jwks,
         )
+        self.server = Server(self.node)
         self.port = 0
         self._scope = trio.CancelScope()
 

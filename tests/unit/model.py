@@ -40,6 +40,7 @@ class ModelRoom:
     read: dict[str, int] = field(default_factory=dict)
     said: dict[int, Said] = field(default_factory=dict)
     cids: dict[tuple[str, str], tuple[str, int | None]] = field(default_factory=dict)
+    deleted_by: str = ""
 
     def rank(self, user: str) -> int:
         return RANKS.get(self.roles.get(user, ""), 0)
@@ -50,11 +51,16 @@ class ModelRoom:
     def known_to(self, user: str) -> bool:
         return self.exists and (not self.private or user in self.roles or user in self.invited or user == ADMIN)
 
+    def answer_to_unknown(self, user: str, op: str) -> str | None:
+        """What is told to who does not know of the room: nothing, but that a repeat is done."""
+        return None if op == "leave" or (op == "delete_room" and user == self.deleted_by) else "no_room"
+
     # --- the room ---
 
     def create_room(self, user: str, now: int, title: str, private: bool) -> str | None:
         if self.exists:
-            return "room_exists"
+            repeated = self.roles.get(user) == "owner" and (self.title, self.private) == (title, private)
+            return None if repeated else "room_exists"
         self.__init__(True, self.head + 1, title, private, {user: "owner"})  # type: ignore[misc]
         return None
 
@@ -69,7 +75,7 @@ class ModelRoom:
     def delete_room(self, user: str, now: int) -> str | None:
         if self.power(user) < 3:
             return "forbidden"
-        self.__init__(False, self.head + 1)  # type: ignore[misc]
+        self.__init__(False, self.head + 1, deleted_by=user)  # type: ignore[misc]
         return None
 
     # --- people ---
@@ -107,6 +113,8 @@ class ModelRoom:
         return None
 
     def role(self, user: str, now: int, peer: str, role: str) -> str | None:
+        if user == peer and self.roles.get(user) == role:
+            return None
         if self.power(user) < 3 or peer not in self.roles:
             return "forbidden"
         if self.roles[peer] == role:
@@ -191,10 +199,12 @@ class ModelRoom:
         return None
 
     def delete(self, user: str, now: int, seq: int) -> str | None:
-        if (message := self.message(seq)) is None:
+        if (message := self.said.get(seq)) is None:
             return "no_message"
         if not (message.author == user and user in self.roles) and self.power(user) < 2:
             return "forbidden"
+        if message.deleted:
+            return None
         message.body, message.deleted, message.reactions = "", True, {}
         self.head += 1
         return None

@@ -22,8 +22,10 @@ NAMES = [
 ]
 REQUESTS = {cls.__struct_config__.tag for cls in get_args(AnyRequest)}
 PUSHES = {cls.__struct_config__.tag for cls in (*get_args(RoomEvents), *get_args(Pushes), Drain)}
-ERRORS = {code.value for code in ErrorCode} - {ErrorCode.INTERNAL.value}
-"""No request is answered with ``internal``: the reference client says it of what it cannot understand."""
+_ELSEWHERE = {ErrorCode.INTERNAL, ErrorCode.NO_USER, ErrorCode.USER_EXISTS}
+ERRORS = {code.value for code in ErrorCode if code not in _ELSEWHERE}
+"""No request is answered with ``internal``: the reference client says it of what it cannot understand; accounts are
+the admin API's."""
 
 
 def named(name: str, names: list[str]) -> list[str]:

@@ -211,7 +211,7 @@ def test_members_are_listed_by_name_with_role_and_mute(model: Model) -> None:
 
 
 def test_accounts_and_notices_are_read_back(model: Model) -> None:
-    assert (model.reader.accounts(), model.reader.notices()) == ([], [])
+    assert (model.reader.accounts("", 9), model.reader.notices()) == ([], [])
     model.apply(
         PutAccount("root", 1, "bo", "hash", ["admin"], new=True, admin=True),
         PutAccount("root", 1, "ana", "hash", new=True, admin=True),
@@ -219,6 +219,7 @@ def test_accounts_and_notices_are_read_back(model: Model) -> None:
         PutNotice("root", 1, "info", "text", 9, admin=True),
     )
     ana = Account("ana", "hash", disabled=True)
-    assert model.reader.accounts() == [ana, Account("bo", "hash", ["admin"])]
+    assert model.reader.accounts("ana", 1) == [Account("bo", "hash", ["admin"])]
+    assert model.reader.accounts("", 9) == [ana, Account("bo", "hash", ["admin"])]
     assert (model.reader.account("ana"), model.reader.account("cy")) == (ana, None)
     assert model.reader.notices() == [Notice("info", "text", 9)]

@@ -31,6 +31,14 @@ def test_notices_are_told_to_everybody_and_kept_while_they_are_in_force() -> Non
     ]
 
 
+def test_a_notice_is_replaced_and_taken_back_by_its_text() -> None:
+    state = state_after(notice(1, "one", 10), notice(2, "two", 20), notice(3, "one", 30))
+    assert state.notices == [Notice("info", "two", 20), Notice("info", "one", 30)]
+    done(state, notice(4, "one", 0))
+    assert state.notices == [Notice("info", "two", 20)]
+    assert [push["until"] for _, push in pushes(state)] == [10, 20, 30, 0]
+
+
 def test_a_notice_that_is_over_already_is_told_but_not_kept() -> None:
     state = state_after(notice(5, "now", 5))
     assert (state.notices, len(pushes(state))) == ([], 1)
@@ -38,7 +46,7 @@ def test_a_notice_that_is_over_already_is_told_but_not_kept() -> None:
 
 def test_an_account_is_made_once_and_changed_in_part() -> None:
     state = state_after(account(password_hash=ONE, new=True))
-    assert refusal(state, account(password_hash=TWO, new=True)) is ErrorCode.BAD_REQUEST
+    assert refusal(state, account(password_hash=TWO, new=True)) is ErrorCode.USER_EXISTS
     done(state, account(roles=["admin"]))
     done(state, account(disabled=True))
     assert state.accounts == {"ana": Account("ana", ONE, ["admin"], disabled=True)}
@@ -49,7 +57,7 @@ def test_an_account_is_made_once_and_changed_in_part() -> None:
 @pytest.mark.parametrize("record", [account(password_hash=ONE), account(new=True), account(disabled=True)])
 def test_there_is_no_account_to_change_or_no_password_for_a_new_one(record: PutAccount) -> None:
     state = state_after()
-    assert refusal(state, record) is ErrorCode.BAD_REQUEST
+    assert refusal(state, record) is ErrorCode.NO_USER
     assert state.accounts == {}
 
 
