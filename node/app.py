@@ -27,7 +27,8 @@ from node.auth import Authenticator
 from node.cluster import Beat, Peers
 from node.config import Settings, is_loopback
 from node.conversation import Node
-from node.errors import ChatError, ConfigError, LogUnavailable
+from node.errors import ChatError, ConfigError, ErrorCode, LogUnavailable, RequestError
+from node.export import export as export_log
 from node.files import Held, lock
 from node.http import make_app
 from node.http import serve as serve_http
@@ -46,6 +47,7 @@ from node.state.records import KNOWN_VERSION, WRITTEN_VERSION
 from node.submitter import Submitter
 
 _BACKLOG = 1024
+_MAX_EXPORTS = 1
 _OPEN_RETRY_S = 1.0
 _FINISH_TIMEOUT_S = 5.0
 _REPORT_INTERVAL_S = 60.0
@@ -83,6 +85,7 @@ class App:
         self._peers: Peers | None = None
         gate = Gate(settings, admin_key.provide(settings.data_dir, settings.node_id))
         self._admin = mount(self, gate, settings.max_frame_bytes)
+        self._exports = 0
         self._draining = False
         self._stop = trio.Event()
 
@@ -149,6 +152,27 @@ class App:
     def beats(self) -> tuple[Beat, list[tuple[Beat, float]]]:
         """This node as the others see it; and the others, with the seconds since they were heard of."""
         return self._describe(), self._peers.ages if self._peers else []
+
+    @asynccontextmanager
+    async def export(self) -> AsyncGenerator[AsyncGenerator[bytes]]:
+        """The log as :mod:`node.export` writes it, piece by piece, read over a connection of its own.
+
+        Raises:
+            RequestError: ``overloaded``: too many exports at once.
+            LogError: the log cannot be read.
+        """
+        if self._exports >= _MAX_EXPORTS:
+            raise RequestError(ErrorCode.OVERLOADED, "another export is under way", retry_ms=10_000)
+        self._exports += 1
+        try:
+            async with (
+                open_source(self.settings) as source,
+                aclosing(export_log(source)) as pieces,
+                aclosing(piece.data async for piece in pieces) as data,
+            ):
+                yield data
+        finally:
+            self._exports -= 1
 
     def _why_not_ready(self) -> str | None:
         if self._draining:

@@ -90,7 +90,9 @@ def _query_parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
 def _responses(operation: Operation) -> dict[str, Any]:
     good: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
     if operation.answer is not None:
-        good["content"] = _content("application/json", operation.answer)
+        good["content"] = _content(operation.media_type, operation.answer)
+    elif operation.status == HTTPStatus.OK:
+        good["content"] = {operation.media_type: {"schema": {"type": "string"}}}
     if operation.status == HTTPStatus.CREATED:
         good["headers"] = {"Location": {"schema": {"type": "string"}}}
     kinds = [*_ANY, *operation.problems]

@@ -6,7 +6,8 @@ What changes something becomes the record that a chat client's request becomes, 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,6 +39,14 @@ class Host(Protocol):
 
     def beats(self) -> tuple[Beat, list[tuple[Beat, float]]]:
         """This node as the others see it; and the others, with the seconds since they were heard of."""
+
+    def export(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The log as :mod:`node.export` writes it, piece by piece.
+
+        Raises:
+            RequestError: ``overloaded``: too many exports at once.
+            LogError: the log cannot be read.
+        """
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -78,11 +87,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer: a body or none; ``then`` is called when it has been sent."""
+    """The answer: a body, or a long one as it comes, or none; ``then`` is called when it has been sent."""
 
     body: Struct | None = None
     headers: dict[str, str] = field(default_factory=dict)
     then: Callable[[], None] | None = None
+    pieces: AbstractAsyncContextManager[AsyncIterator[bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,7 @@ class Operation:
         summary: one line for people.
         query, body, answer: what travels; None for nothing.
         problems: those of its own, besides what any operation may answer.
+        media_type: of the answer.
         synced: whether it wants a node that is ready, and up to date with what was acknowledged anywhere.
     """
 
@@ -106,6 +117,7 @@ class Operation:
     body: type[Struct] | None = None
     answer: type[Struct] | None = None
     status: int = 200
+    media_type: str = "application/json"
     problems: tuple[Kind, ...] = ()
     synced: bool = True
 
@@ -269,6 +281,10 @@ async def _drain(call: Call) -> Reply:
     return Reply(bodies.Draining(draining=True), then=call.host.stop)
 
 
+async def _export(call: Call) -> Reply:
+    return Reply(pieces=call.host.export())
+
+
 def _now_ms() -> int:
     return int(time.time() * 1000)
 
@@ -330,6 +346,10 @@ OPERATIONS = [
     Operation(
         "GET", "/peers", "list_peers", "This node and the others that it hears of",
         _peers, answer=bodies.PeerList, synced=False,
+    ),
+    Operation(
+        "GET", "/export", "export", "The log as JSON lines, up to its end now; chat-node verify checks them",
+        _export, media_type="application/x-ndjson", problems=(problems.OVERLOADED, problems.UNAVAILABLE),
     ),
     Operation(
         "POST", "/drain", "drain", "Move the clients away and end, as SIGTERM does",

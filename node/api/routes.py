@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node import __version__
 from node.api import bodies, problems
@@ -20,7 +22,7 @@ from node.api.gate import Gate
 from node.api.openapi import document
 from node.api.operations import OPERATIONS, Call, Host, Operation, Reply, not_ready
 from node.api.problems import MEDIA_TYPE, Refused, refused
-from node.errors import RequestError
+from node.errors import ErrorCode, LogError, RequestError
 
 BASE = "/api/v1"
 _BODY_TIMEOUT_S = 10.0
@@ -57,6 +59,7 @@ class _Path:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        response: ASGIApp
         try:
             response = await self._answer(request)
         except Refused as error:
@@ -70,7 +73,7 @@ class _Path:
             response = _problem(Refused(problems.INTERNAL, "the node's log lines say more"))
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> ASGIApp:
         operation = _operation(self._methods, request.method)
         identity = await self._gate.let_in(request.headers.get("authorization"), self._host)
         if operation.synced:
@@ -141,13 +144,13 @@ async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _operation(methods: dict[str, Operation], method: str) -> Operation:
     operation = methods.get("GET" if method == "HEAD" else method)
-    if operation is None:
+    if operation is None or (method == "HEAD" and operation.media_type != _JSON):
         raise _no_such_method(method, sorted(methods))
     return operation
 
 
 def _no_such_method(method: str, allowed: list[str]) -> Refused:
-    allow = ", ".join([*allowed, "HEAD"] if "GET" in allowed else allowed)
+    allow = ", ".join([*allowed, "HEAD"] if "GET" in allowed and method != "HEAD" else allowed)
     return Refused(problems.NO_SUCH_METHOD, f"here one can {allow}, not {method[:20]}", {"Allow": allow})
 
 
@@ -174,7 +177,53 @@ def _named(where: re.Match[str]) -> str:
     return where.group().replace("$.", "")
 
 
-def _good(operation: Operation, reply: Reply) -> Response:
+class _Long:
+    """An answer that is sent as it comes, while the client takes it; an ASGI application."""
+
+    def __init__(self, pieces: AbstractAsyncContextManager[AsyncIterator[bytes]], media_type: str) -> None:
+        self._pieces = pieces
+        self._headers = _HEADERS | {"Content-Type": media_type}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trouble: LogError | RequestError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop_when_gone, receive, nursery.cancel_scope)
+            trouble = await self._send(send)
+            nursery.cancel_scope.cancel()
+        if trouble is not None:
+            known = trouble if isinstance(trouble, RequestError) else RequestError(ErrorCode.UNAVAILABLE, str(trouble))
+            await _problem(refused(known))(scope, receive, send)
+
+    async def _send(self, send: Send) -> LogError | RequestError | None:
+        """Send all of it; what kept it from beginning is returned. Later, the connection ends short."""
+        started = False
+        try:
+            async with self._pieces as pieces:
+                async for piece in pieces:
+                    if not started:
+                        await self._start(send)
+                        started = True
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except (LogError, RequestError) as error:
+            if started:
+                raise
+            return error
+        await send({"type": "http.response.body"})
+        return None
+
+    async def _start(self, send: Send) -> None:
+        headers = [(name.lower().encode(), value.encode()) for name, value in self._headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def _stop_when_gone(self, receive: Receive, scope: trio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+
+def _good(operation: Operation, reply: Reply) -> ASGIApp:
+    if reply.pieces is not None:
+        return _Long(reply.pieces, operation.media_type)
     location = reply.headers.get("Location")
     headers = _HEADERS | reply.headers | ({"Location": f"{BASE}/{location}"} if location else {})
     body = b"" if reply.body is None else _encode(reply.body)

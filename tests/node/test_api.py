@@ -63,6 +63,7 @@ CALLS: list[tuple[str, dict[str, str], str, Any]] = [
     ("get_status", {}, "", None),
     ("list_peers", {}, "", None),
     ("get_openapi", {}, "", None),
+    ("export", {}, "", None),
     ("drain", {}, "", None),
 ]
 """A good request for every operation, in an order in which each can be carried out."""
@@ -81,7 +82,7 @@ WRONG: dict[str, Any] = {
 def read(response: httpx.Response) -> Any:
     if not response.content:
         return None
-    return response.json() if "json" in response.headers["content-type"] else response.text
+    return response.text if "ndjson" in response.headers["content-type"] else response.json()
 
 
 def ask(client: httpx.Client, document: Document, name: str, where: dict[str, str], query: str, **how: Any) -> int:
@@ -118,6 +119,17 @@ def refuse_everywhere(client: httpx.Client, document: Document) -> None:
             status = ask(client, document, name, where, query if "params" not in how else "", **how)
             assert (400 <= status < 500) == (name != "get_openapi"), (name, wrong, status)
         assert client.put(document.operations[name][1].format(**where)).status_code == 405
+
+
+def test_an_export_is_whole(node: NodeProcess, tmp_path: Path) -> None:
+    with admin_client(node) as client:
+        client.post("/rooms", json={"room": "kept"})
+        exported = tmp_path / "log.jsonl"
+        exported.write_bytes(client.get("/export").content)
+        verified = chat_node("verify", str(exported))
+        assert verified.returncode == 0, verified.stderr
+        assert client.head("/export").status_code == 405
+        assert client.get("/export").status_code == 200  # the first one is over
 
 
 def test_names_in_the_document_are_told_as_javascript_understands_them(node: NodeProcess) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import trio
 
 from node import admin_key
 from node.admin_key import AdminKey
@@ -27,12 +28,14 @@ class FakeHost:
     Attributes:
         node: None for a node that starts.
         stopped: whether it was told to drain.
+        trouble: what an export meets.
     """
 
     def __init__(self, local: LocalNode) -> None:
         self._local = local
         self.node: Node | None = local.node
         self.stopped = False
+        self.trouble: Exception | None = None
 
     def readiness(self) -> dict[str, Any]:
         replica = self._local.replica
@@ -57,8 +60,22 @@ class FakeHost:
         one, two = (Beat(name, "", "1", "", True, 1, 0) for name in ("node1", "node2"))
         return one, [(two, 0.5)]
 
+    @asynccontextmanager
+    async def export(self) -> AsyncGenerator[AsyncGenerator[bytes]]:
+        await trio.lowlevel.checkpoint()
+        if self.trouble is not None:
+            raise self.trouble
+        async with aclosing(_lines()) as lines:
+            yield lines
+
     def stop(self) -> None:
         self.stopped = True
+
+
+async def _lines() -> AsyncGenerator[bytes]:
+    for line in (b"{}\n", b"{}\n"):
+        await trio.lowlevel.checkpoint()
+        yield line
 
 
 class Admin:

@@ -13,6 +13,7 @@ import trio
 from node import admin_key
 from node.api import routes
 from node.auth import sign_token
+from node.errors import ErrorCode, LogUnavailable, RequestError
 from node.state.records import PutAccount, decode_batch
 
 from .api import Admin, administering
@@ -89,6 +90,16 @@ async def test_a_notice_is_told_listed_and_taken_back(admin: Admin) -> None:
         assert await admin.ask("DELETE", "/notices") == (204, None)
         assert (await bo.hear())["until"] == 0
     assert await admin.ask("GET", "/notices") == (200, {"notices": []})
+
+
+async def test_the_log_is_exported_or_a_problem_says_why_not(admin: Admin) -> None:
+    exported = await admin.request("GET", "/export")
+    assert (exported.status_code, exported.headers["content-type"]) == (200, "application/x-ndjson")
+    assert exported.text == "{}\n{}\n"
+    admin.host.trouble = LogUnavailable("no quorum")
+    assert await admin.refused("GET", "/export") == (503, "unavailable")
+    admin.host.trouble = RequestError(ErrorCode.OVERLOADED, "another export is under way", 10_000)
+    assert (await admin.request("GET", "/export")).headers["retry-after"] == "10"
 
 
 async def test_the_node_is_told_to_drain_once_it_has_answered(admin: Admin) -> None:
