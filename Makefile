@@ -13,6 +13,7 @@ STEP := tests/lab/step
 LAB := ansible-playbook -i localhost,
 ROLES := $(notdir $(patsubst %/molecule/default/molecule.yml,%,$(wildcard roles/*/molecule/default/molecule.yml)))
 HOSTS ?= 3
+SHARED ?= no
 COUNT ?= 100000
 SEED ?= 1
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -22,11 +23,14 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 	    printf '  make %-10s %s\n' "$$target" "$$text"; done
 
-.PHONY: up
-up: $(VENV)/.installed ## start the lab, HOSTS=3 bare hosts, and deploy the chat service on it
+.PHONY: bare
+bare: $(VENV)/.installed # the lab's hosts, with nothing of ours on them
 	@$(STEP) "Docker engine" $(LAB) tests/lab/engine.yml
 	@$(STEP) "Images" $(LAB) tests/lab/images.yml
 	@$(STEP) "$(HOSTS) bare hosts" $(LAB) tests/lab/hosts.yml -e lab_hosts=$(HOSTS)
+
+.PHONY: up
+up: bare ## start the lab, HOSTS=3 bare hosts, and deploy the chat service on it
 	@$(STEP) "The chat service on them" ansible-playbook playbooks/site.yml
 	@tests/lab/connect
 
@@ -71,7 +75,7 @@ test: $(VENV)/.installed ## everything: check, log contract, the roles under Mol
 .PHONY: molecule
 molecule: $(VENV)/.installed ## test one role on hosts of its own: make molecule ROLE=host
 	@[ -d "roles/$(ROLE)/molecule" ] && [ -n "$(ROLE)" ] || { echo "Say ROLE= one of: $(ROLES)" >&2; exit 2; }
-	@$(STEP) "role $(ROLE)" tests/lab/molecule $(ROLE)
+	@SHARED=$(SHARED) $(STEP) "role $(ROLE)" tests/lab/molecule $(ROLE)
 
 .PHONY: lock
 lock: $(VENV)/.installed ## pin what pyproject.toml asks for, with hashes
