@@ -175,7 +175,7 @@ def test_a_service_without_its_one_ready_machine(nodes: list[tuple[str, str, str
         }
         for label, state, availability in nodes
     ]
-    faults = chat.placement_faults(inspected, ["node1"])
+    faults = chat.placement_faults(inspected, {"node1": 1})
     assert not faults if fault is None else fault in faults[0]
 
 

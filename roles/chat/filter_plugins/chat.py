@@ -37,25 +37,43 @@ def files_below(path: Path) -> list[Path]:
     return [found for found in path.rglob("*") if found.is_file() and not IGNORED & set(found.parts)]
 
 
-def placement_faults(nodes: list[dict[str, Any]], node_types: list[str]) -> list[str]:
-    """What keeps the services from finding their machine. `nodes` as `docker node inspect` prints them."""
+def placement_faults(nodes: list[dict[str, Any]], replicas: dict[str, int]) -> list[str]:
+    """What keeps the services from finding their machines, one for each replica.
+
+    `nodes` as `docker node inspect` prints them; `replicas`: node_type -> how many.
+    """
     faults = []
-    for node_type in node_types:
+    for node_type, count in replicas.items():
         labelled = [node for node in nodes if node["Spec"].get("Labels", {}).get("node_type") == node_type]
-        hosts = ", ".join(node["Description"]["Hostname"] for node in labelled)
         usable = [n for n in labelled if n["Status"]["State"] == "ready" and n["Spec"]["Availability"] == "active"]
-        if len(labelled) > 1:
-            faults.append(f"node_type={node_type} is the label of {len(labelled)} machines: {hosts}")
-        elif not labelled:
+        hosts = ", ".join(node["Description"]["Hostname"] for node in usable)
+        if not labelled:
             faults.append(f"node_type={node_type} is the label of no machine")
-        elif not usable:
-            state, availability = labelled[0]["Status"]["State"], labelled[0]["Spec"]["Availability"]
-            faults.append(f"node_type={node_type} is the label of {hosts} alone, which is {state} and {availability}")
+        elif len(usable) > count:
+            faults.append(
+                f"node_type={node_type} is the label of {len(usable)} machines, {hosts}, for {count} replica(s)"
+            )
+        elif len(usable) < count:
+            there = ", ".join(map(_state_as_text, labelled))
+            faults.append(f"{count} replica(s) of {node_type} want as many usable machines; the label is on {there}")
     return faults
+
+
+def _state_as_text(node: dict[str, Any]) -> str:
+    return f"{node['Description']['Hostname']}, which is {node['Status']['State']} and {node['Spec']['Availability']}"
 
 
 def change_as_text(change: dict[str, Any]) -> str:
     return f"{change['service']} {change['reason']}"
+
+
+def release_as_text(release: dict[str, Any]) -> str:
+    """One line on an entry of the ledger."""
+    mark = "current" if release["current"] else ""
+    changes = ", ".join(map(change_as_text, release.get("changes", []))) or "nothing was touched"
+    number, version = f"release {release['release']}", f"version {release.get('version') or '-'}"
+    parts = [number, mark, version, release.get("at", ""), release.get("by", ""), release.get("why", ""), changes]
+    return " | ".join(part for part in parts if part)
 
 
 class FilterModule:
@@ -66,5 +84,6 @@ class FilterModule:
             "chat_names_by_content": names_by_content,
             "chat_tree_hash": tree_hash,
             "chat_change_as_text": change_as_text,
+            "chat_release_as_text": release_as_text,
             "chat_placement_faults": placement_faults,
         }

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.chat_stack import Docker, changes, latest, restrict, slice_of, stamp
+from ansible.module_utils.chat_stack import Docker, changes, edited, find_release, latest, restrict, slice_of, stamp
 
 DOCUMENTATION = """
 module: chat_plan
@@ -19,7 +19,13 @@ description:
 author: [The chat-node authors]
 options:
   stack_name: {type: str, required: true, description: Name of the stack.}
-  stack: {type: dict, required: true, description: The compose file as rendered.}
+  stack: {type: dict, description: The compose file as rendered.}
+  release:
+    type: str
+    description: "Take the stack of this release instead: C(current), C(previous), a number, or a version."
+  edit:
+    type: dict
+    description: "What to change in that release, in the services of I(scope): C(image), C(environment), C(replicas)."
   scope:
     type: list
     elements: str
@@ -28,6 +34,7 @@ options:
 
 RETURN = """
 stack: {type: dict, returned: always, description: "What to deploy: stamped, and restricted to the scope."}
+version: {type: str, returned: always, description: "The version that the release of I(release) was given."}
 changes: {type: list, returned: always, description: "The services to touch in order, as service and reason."}
 fresh:
   type: bool
@@ -42,9 +49,13 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "stack_name": {"type": "str", "required": True},
-            "stack": {"type": "dict", "required": True},
+            "stack": {"type": "dict"},
+            "release": {"type": "str"},
+            "edit": {"type": "dict", "default": {}},
             "scope": {"type": "list", "elements": "str"},
         },
+        required_one_of=[("stack", "release")],
+        mutually_exclusive=[("stack", "release")],
         supports_check_mode=True,
     )
     docker = Docker(module.run_command, module.params["stack_name"])
@@ -53,10 +64,10 @@ def main() -> None:
     try:
         if not (module.check_mode and absent(module, docker)):
             live, previous = docker.services(), latest(docker.releases())
+        wanted, version = wanted_stack(module, docker)
     except RuntimeError as error:
         module.fail_json(msg=str(error))
 
-    wanted = stamp(module.params["stack"])
     scope = module.params["scope"]
     if scope is not None and set(scope) != set(wanted["services"]):
         if previous is None:
@@ -74,12 +85,24 @@ def main() -> None:
     module.exit_json(
         changed=bool(found) or before != wanted,
         stack=wanted,
+        version=version,
         changes=found,
         fresh=not live or previous is None,
         previous=previous or {},
         unknown=sorted(live.keys() - wanted["services"].keys()),
         diff=diff,
     )
+
+
+def wanted_stack(module: AnsibleModule, docker: Docker) -> tuple[dict[str, Any], str]:
+    """The stack to compare with, stamped, and the version it was given, if it is an earlier release's."""
+    if module.params["stack"]:
+        return stamp(module.params["stack"]), ""
+    release = find_release(docker.releases(), module.params["release"])
+    stack = release["stack"]
+    if module.params["edit"]:
+        stack = edited(stack, module.params["edit"], module.params["scope"] or list(stack["services"]))
+    return stack, release.get("version", "")
 
 
 def absent(module: AnsibleModule, docker: Docker) -> bool:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.chat_stack import Docker, Verdict, slice_of, spec_hash, task_errors, verdict
 
 DOCUMENTATION = """
 module: chat_service
-short_description: Deploy one service of the stack and wait for it
+short_description: Deploy, restart or scale one service of the stack and wait for it
 description:
   - Runs on a manager. Fails, with the errors of the tasks and the end of the log, when the service is not up in time,
     when its tasks keep ending, and when Swarm rolled it back or paused the update.
@@ -19,6 +20,8 @@ options:
   stack_name: {type: str, required: true, description: Name of the stack.}
   service: {type: str, required: true, description: Name of the service in the stack.}
   stack: {type: dict, description: The compose file to deploy the service from. Only wait if not given.}
+  force: {type: bool, default: false, description: Restart the service as it is.}
+  replicas: {type: int, description: "Scale the service as it is; 0 stops it."}
   wait: {type: bool, default: true, description: Whether to wait until the service is up.}
   timeout_s: {type: int, default: 180, description: Seconds to wait.}
 """
@@ -40,39 +43,68 @@ def main() -> None:
             "stack_name": {"type": "str", "required": True},
             "service": {"type": "str", "required": True},
             "stack": {"type": "dict"},
+            "force": {"type": "bool", "default": False},
+            "replicas": {"type": "int"},
             "wait": {"type": "bool", "default": True},
             "timeout_s": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
     )
-    name, stack = module.params["service"], module.params["stack"]
-    if module.check_mode and stack:
-        module.exit_json(changed=True)
+    name, stack, force = module.params["service"], module.params["stack"], module.params["force"]
     docker = Docker(module.run_command, module.params["stack_name"])
     try:
         before = docker.services().get(name)
-        stale = ((before or {}).get("UpdateStatus") or {}).get("StartedAt") if stack else None
-        if stack:
-            docker.deploy(slice_of(stack, [name]))
-        if not module.params["wait"]:
+        acts = bool(stack) or force or is_scaled(before, module.params["replicas"])
+        if module.check_mode and acts:
             module.exit_json(changed=True)
-        found = wait(docker, name, stale, module.params["timeout_s"], ignore_update=not stack)
+        stale = ((before or {}).get("UpdateStatus") or {}).get("StartedAt") if acts else None
+        seen = frozenset(task["ID"] for task in docker.tasks(name)) if acts and before else frozenset()
+        act(docker, module.params)
+        if not module.params["wait"]:
+            module.exit_json(changed=acts)
+        found = wait(docker, name, stale, seen, module.params["timeout_s"], ignore_update=not acts)
         if found.state != "up":
             module.fail_json(msg=complaint(module, docker, name, found))
-        changed = bool(stack) and (before is None or spec_hash(before) != spec_hash(docker.services()[name]))
+        changed = force or (acts and (before is None or spec_hash(before) != spec_hash(docker.services()[name])))
     except RuntimeError as error:
         module.fail_json(msg=str(error))
-    container = found.task["Spec"]["ContainerSpec"]
-    module.exit_json(
-        changed=changed,
-        container_id=found.task["Status"]["ContainerStatus"]["ContainerID"],
-        node_id=found.task["NodeID"],
-        labels=container.get("Labels", {}),
-        image=container["Image"],
+    module.exit_json(changed=changed, **facts(found.task))
+
+
+def is_scaled(service: dict[str, Any] | None, replicas: int | None) -> bool:
+    """Whether the service is to have another number of replicas than it has."""
+    return (
+        replicas is not None and service is not None and replicas != service["Spec"]["Mode"]["Replicated"]["Replicas"]
     )
 
 
-def wait(docker: Docker, name: str, stale: str | None, timeout_s: int, *, ignore_update: bool) -> Verdict:
+def act(docker: Docker, parameters: dict[str, Any]) -> None:
+    """Deploy, restart or scale the service, whichever is asked for."""
+    name = f"{docker.stack_name}_{parameters['service']}"
+    if parameters["stack"]:
+        docker.deploy(slice_of(parameters["stack"], [parameters["service"]]))
+    elif parameters["force"]:
+        docker("service", "update", "--detach", "--quiet", "--force", name)
+    elif parameters["replicas"] is not None:
+        docker("service", "update", "--detach", "--quiet", "--replicas", str(parameters["replicas"]), name)
+
+
+def facts(task: dict[str, Any]) -> dict[str, Any]:
+    """What the callers want to know of a task; nothing of a stopped service's."""
+    if not task:
+        return {}
+    container = task["Spec"]["ContainerSpec"]
+    return {
+        "container_id": task["Status"]["ContainerStatus"]["ContainerID"],
+        "node_id": task["NodeID"],
+        "labels": container.get("Labels", {}),
+        "image": container["Image"],
+    }
+
+
+def wait(
+    docker: Docker, name: str, stale: str | None, seen: frozenset[str], timeout_s: int, *, ignore_update: bool
+) -> Verdict:
     """Poll until the verdict is final or the time is up."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -81,7 +113,7 @@ def wait(docker: Docker, name: str, stale: str | None, timeout_s: int, *, ignore
             return Verdict("failed", "there is no such service")
         if ignore_update:
             service["UpdateStatus"] = None
-        found = verdict(service, docker.tasks(name), stale)
+        found = verdict(service, docker.tasks(name), stale, seen)
         if found.state != "waiting" or time.monotonic() > deadline:
             return found
         time.sleep(POLL_S)

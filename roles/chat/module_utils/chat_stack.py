@@ -36,11 +36,40 @@ def stamp(stack: Json) -> Json:
     """
     stamped = copy.deepcopy(stack)
     for service in stamped["services"].values():
-        release = digest(service)
+        release = digest(unstamped(service))
         service.setdefault("labels", {})[RELEASE_LABEL] = release
         if RELEASE_VARIABLE in service.get("environment", {}):
             service["environment"][RELEASE_VARIABLE] = release
     return stamped
+
+
+def unstamped(service: Json) -> Json:
+    """The service without its stamp, and without how many there are of it: scaling leaves the tasks that run alone."""
+    plain = copy.deepcopy(service)
+    plain.get("deploy", {}).pop("replicas", None)
+    plain.get("labels", {}).pop(RELEASE_LABEL, None)
+    if not plain.get("labels"):
+        plain.pop("labels", None)
+    if RELEASE_VARIABLE in plain.get("environment", {}):
+        plain["environment"][RELEASE_VARIABLE] = ""
+    return plain
+
+
+def edited(stack: Json, edit: Json, scope: list[str]) -> Json:
+    """The stack, stamped, with the services in `scope` changed: `image`, variables of `environment`, or `replicas`."""
+    changed = copy.deepcopy(stack)
+    for name in scope:
+        service = changed["services"][name]
+        if edit.get("image"):
+            service["image"] = edit["image"]
+        if edit.get("environment"):
+            service["environment"] = {
+                **service.get("environment", {}),
+                **{k: str(v) for k, v in edit["environment"].items()},
+            }
+        if edit.get("replicas"):
+            service["deploy"]["replicas"] = edit["replicas"]
+    return stamp(changed)
 
 
 def release_of(stack: Json, service: str) -> str:
@@ -131,11 +160,14 @@ class Verdict:
     task: Json = field(default_factory=dict)
 
 
-def verdict(service: Json, tasks: list[Json], stale_update: str | None = None) -> Verdict:
+def verdict(
+    service: Json, tasks: list[Json], stale_update: str | None = None, seen: frozenset[str] = frozenset()
+) -> Verdict:
     """Judge a service by its update status and its tasks.
 
     `stale_update` is the StartedAt of the update status there was before our own update: one that says the same
     tells of the past (docker/cli #6752 is why this is read at all: a deploy that was rolled back still exits 0).
+    `seen` are the tasks there were before, whose ends are the past as well.
     """
     update = service.get("UpdateStatus") or {}
     if update.get("StartedAt") == stale_update:
@@ -145,11 +177,14 @@ def verdict(service: Json, tasks: list[Json], stale_update: str | None = None) -
         return Verdict("failed", f"Swarm says {state}: {update.get('Message', '')}")
 
     current = [task for task in tasks if same_task(task["Spec"], service["Spec"]["TaskTemplate"])]
-    crashed = [task for task in current if task["Status"]["State"] in ("failed", "rejected")]
+    crashed = [t for t in current if t["Status"]["State"] in ("failed", "rejected") and t.get("ID") not in seen]
     up = [task for task in current if task["DesiredState"] == "running" and task["Status"]["State"] == "running"]
-    if up and state in ("", "completed"):
-        return Verdict("up", task=up[0])
-    if not up and len(crashed) >= CRASHES_TO_GIVE_UP:
+    replicas = service["Spec"].get("Mode", {}).get("Replicated", {}).get("Replicas", 1)
+    # Only a stop waits for what goes: after an update, a machine that is gone leaves a task that seems to run for ever.
+    going = [task for task in tasks if task["Status"]["State"] == "running"] if replicas == 0 else []
+    if len(up) == replicas and not going and state in ("", "completed"):
+        return Verdict("up", task=min(up, key=lambda task: int(task.get("Slot", 1))) if up else {})
+    if len(up) < replicas and len(crashed) >= CRASHES_TO_GIVE_UP:
         return Verdict("failed", f"{len(crashed)} tasks in a row ended")
     states = [task["Status"]["State"] for task in current if task["DesiredState"] == "running"]
     return Verdict("waiting", f"task {', '.join(states) or 'missing'}, update {state or 'none'}")
@@ -177,6 +212,22 @@ def task_errors(tasks: list[Json]) -> list[str]:
 def references(text: str, objects: list[Json]) -> set[str]:
     """The names of those secrets or configs that occur in a text of JSON."""
     return {name for item in objects if f'"{(name := item["Spec"]["Name"])}"' in text}
+
+
+def find_release(releases: list[Json], wanted: str) -> Json:
+    """The content of a release: `current`, `previous`, its number, or the version it was given.
+
+    Of several with one version, the newest. Raises RuntimeError, naming those there are.
+    """
+    known = [decode(item) for item in sorted(releases, key=number, reverse=True)]
+    steps_back = {"current": 0, "previous": 1}.get(wanted, len(known))
+    if steps_back < len(known):
+        return known[steps_back]
+    for release in known:
+        if wanted in (str(release["release"]), release.get("version")):
+            return release
+    there = ", ".join(f"{r['release']} ({r.get('version') or 'no version'})" for r in known) or "none"
+    raise RuntimeError(f"There is no release {wanted}. Those kept: {there}.")
 
 
 def latest(releases: list[Json]) -> Json | None:

@@ -1,0 +1,117 @@
+"""Versions come and go while people chat: two nodes serve at all times, and what does not serve is taken back."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import trio
+
+from tests.scenarios import chatting, sampling, versions
+from tests.scenarios.lab import STACK, Lab, Play, playbook
+
+
+def _image(lab: Lab, node: str) -> str:
+    template = "{{.Spec.TaskTemplate.ContainerSpec.Image}}"
+    return lab.ssh("host1", f"docker service inspect {STACK}_{node} --format '{template}'").strip()
+
+
+async def _play(name: str, *arguments: str) -> Play:
+    return await trio.to_thread.run_sync(partial(playbook, name, *arguments))
+
+
+@pytest.fixture(scope="module")
+def first_image(lab: Lab) -> str:
+    """The image that serves before anything is tried; all other versions are built upon it."""
+    image = _image(lab, "node1")
+    for version in versions.LAYERS:
+        versions.publish(image, version)
+    return image
+
+
+@pytest.mark.timeout(1200)
+async def test_update_rollback_and_update_again(lab: Lab, first_image: str) -> None:
+    async with chatting.talk(lab, "scenario.update") as going, sampling.ready_nodes(lab) as samples:
+        updated = await _play("update", "-e", "version=v2", "-e", "reason=scenario")
+        assert updated.code == 0, updated.output[-3000:]
+        second_image = _image(lab, "node1")
+        back = await _play("rollback")
+        assert back.code == 0, back.output[-3000:]
+        assert {_image(lab, node) for node in ("node1", "node2", "node3")} == {first_image}
+        again = await _play("update", "-e", "version=v2")
+        assert again.code == 0, again.output[-3000:]
+    assert second_image != first_image
+    assert {_image(lab, node) for node in ("node1", "node2", "node3")} == {second_image}
+    assert samples.fewest >= 2, f"{samples.ready.count(1)} looks saw one node, {samples.ready.count(0)} none"
+    going.check(await chatting.histories(lab, going.room))
+    print(f"longest time without a successful send: {going.longest_silence_s:.1f} s, {len(samples.ready)} looks")
+
+    ledger = playbook("releases")
+    assert "| current | version v2 |" in " ".join(ledger.output.split())
+    repeated = playbook("update", "-e", "version=v2")
+    assert repeated.code == 0, repeated.output[-3000:]
+    assert repeated.changed == 0
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("version", "cause"),
+    [
+        ("does-not-start", "tasks in a row ended"),
+        ("unhealthy", "unhealthy"),
+        ("cannot-serve", "too_large"),
+        ("fails-on-node2", "The roll failed at node2"),
+    ],
+)
+async def test_a_bad_version_is_taken_back_and_told(lab: Lab, first_image: str, version: str, cause: str) -> None:
+    del first_image
+    before = {node: _image(lab, node) for node in ("node1", "node2", "node3")}
+    async with chatting.talk(lab, f"scenario.{version}") as going:
+        play = await _play("update", "-e", f"version={version}")
+    assert play.code != 0
+    assert cause in " ".join(play.output.split()), play.output[-3000:]
+    assert {node: _image(lab, node) for node in before} == before
+    assert all(lab.readyz(host)["ready"] for host in lab.hosts)
+    going.check(await chatting.histories(lab, going.room))
+    audit = playbook("audit", "-e", "tail=1")
+    assert "| failed | update |" in " ".join(audit.output.split())
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("update", [], "Say which version"),
+        ("update", ["-e", "version=no-such-version"], "cannot pull"),
+        ("update", ["-e", "version=v2", "-e", "node=node9"], "node is node9; it is one of"),
+        ("rollback", ["-e", "version=4711"], "There is no release 4711"),
+        ("configure", [], "Give settings of the nodes"),
+        ("configure", ["-e", '{"chat_env": {"NODE_ID": "x"}}'], "are not changed here"),
+    ],
+)
+def test_wrong_words_are_refused(lab: Lab, name: str, arguments: list[str], said: str) -> None:
+    del lab
+    play = playbook(name, *arguments)
+    assert play.code != 0
+    assert said in " ".join(play.output.split()), play.output[-3000:]
+    assert play.changed == 0
+
+
+@pytest.mark.timeout(900)
+async def test_settings_are_changed_on_one_node_and_taken_back(lab: Lab) -> None:
+    play = await _play(
+        "configure", "-e", '{"chat_env": {"LOG_LEVEL": "DEBUG", "HEARTBEAT_INTERVAL": 20}}', "-e", "node=node3"
+    )
+    assert play.code == 0, play.output[-3000:]
+    assert "chat_node_environment" in play.output
+    assert '"LOG_LEVEL=DEBUG"' in _environment(lab, "node3")
+    assert '"HEARTBEAT_INTERVAL=20"' in _environment(lab, "node3")
+    assert '"LOG_LEVEL=DEBUG"' not in _environment(lab, "node1")
+    back = await _play("rollback")
+    assert back.code == 0, back.output[-3000:]
+    assert '"LOG_LEVEL=DEBUG"' not in _environment(lab, "node3")
+
+
+def _environment(lab: Lab, node: str) -> str:
+    template = "{{json .Spec.TaskTemplate.ContainerSpec.Env}}"
+    return lab.ssh("host1", f"docker service inspect {STACK}_{node} --format '{template}'")
