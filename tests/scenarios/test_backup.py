@@ -78,8 +78,9 @@ def backups(lab: Lab) -> Iterator[Backups]:
     """A repository of its own; gone afterwards, and with it timers and settings."""
     made = Backups(lab, f"/var/backups/chat-{secrets.token_hex(4)}", secrets.token_hex(32))
     yield made
-    made.lab.ssh("host1", f"rm -rf {made.path} /etc/chat-ops/backup.json {PASSWORD_FILE}")
-    made.lab.ssh("host1", "systemctl disable --now chat-backup-data.timer chat-backup-config.timer")
+    timers = [f"/etc/systemd/system/chat-backup-{what}.timer" for what in ("config", "data")]
+    made.lab.ssh("host1", f"systemctl disable --now {' '.join(Path(timer).name for timer in timers)}")
+    made.lab.ssh("host1", f"rm -rf {' '.join(timers)} {made.path} /etc/chat-ops/backup.json {PASSWORD_FILE}")
 
 
 @pytest.mark.timeout(900)
