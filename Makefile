@@ -14,6 +14,7 @@ LAB := ansible-playbook -i localhost,
 ROLES := $(notdir $(patsubst %/molecule/default/molecule.yml,%,$(wildcard roles/*/molecule/default/molecule.yml)))
 HOSTS ?= 3
 SHARED ?= no
+export LONG ?= no
 COUNT ?= 100000
 SEED ?= 1
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -69,7 +70,7 @@ tools: ## what the tests use besides Python: tmux, Node.js, Chromium; installs w
 	@$(STEP) "Tools of the tests" tests/tools
 
 .PHONY: test
-test: $(VENV)/.installed ## everything: check, log contract, the roles under Molecule, the scenarios on the lab
+test: $(VENV)/.installed ## everything: check, log contract, the roles under Molecule, the scenarios on the lab (LONG=yes: all of them)
 	@tests/all
 
 .PHONY: molecule

@@ -21,6 +21,7 @@ from node.client import open_client
 from tests.scenarios import chatting
 from tests.scenarios.lab import STACK, Lab, Play, playbook, run
 
+pytestmark = pytest.mark.long
 CHAT_S = 3.0
 PASSWORD_FILE = "/etc/chat-ops/backup.password"  # noqa: S105 - where it is, not what it is
 

@@ -42,6 +42,7 @@ async def test_a_service_is_restarted_by_force(lab: Lab) -> None:
     print(f"longest time without a successful send: {going.longest_silence_s:.1f} s")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_all_nodes_are_restarted_in_turn_while_fifty_people_chat(lab: Lab) -> None:
     key = lab.inventory / "secrets" / "jwt_key"

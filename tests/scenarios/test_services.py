@@ -55,6 +55,7 @@ def test_the_whole_chat_ends_only_when_meant(lab: Lab, name: str) -> None:
     assert set(_replicas(lab).values()) == {"1/1"}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_removed_and_deployed_again_it_has_all_its_messages(lab: Lab) -> None:
     async with chatting.talk(lab, "scenario.removed") as going:

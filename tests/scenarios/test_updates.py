@@ -57,9 +57,9 @@ async def test_update_rollback_and_update_again(lab: Lab, first_image: str) -> N
 @pytest.mark.parametrize(
     ("version", "cause"),
     [
-        ("does-not-start", "tasks in a row ended"),
-        ("unhealthy", "unhealthy"),
-        ("cannot-serve", "too_large"),
+        pytest.param("does-not-start", "tasks in a row ended", marks=pytest.mark.long),
+        pytest.param("unhealthy", "unhealthy", marks=pytest.mark.long),
+        pytest.param("cannot-serve", "too_large", marks=pytest.mark.long),
         ("fails-on-node2", "The roll failed at node2"),
     ],
 )
