@@ -24,14 +24,11 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 	    printf '  make %-10s %s\n' "$$target" "$$text"; done
 
-.PHONY: bare
-bare: $(VENV)/.installed # the lab's hosts, with nothing of ours on them
+.PHONY: up
+up: $(VENV)/.installed ## start the lab, HOSTS=3 bare hosts, and deploy the chat service on it
 	@$(STEP) "Docker engine" $(LAB) tests/lab/engine.yml
 	@$(STEP) "Images" $(LAB) tests/lab/images.yml
 	@$(STEP) "$(HOSTS) bare hosts" $(LAB) tests/lab/hosts.yml -e lab_hosts=$(HOSTS)
-
-.PHONY: up
-up: bare ## start the lab, HOSTS=3 bare hosts, and deploy the chat service on it
 	@$(STEP) "The chat service on them" ansible-playbook playbooks/site.yml
 	@tests/lab/connect
 
