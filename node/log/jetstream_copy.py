@@ -77,11 +77,20 @@ class JetStreamLoader:
                 self._loaded = end
 
     async def finish(self) -> str:
-        last = await self._arrived(trio.current_time() + _PATIENCE_S)
+        deadline = trio.current_time() + _PATIENCE_S
+        last = await self._arrived(deadline)
         if last != self._loaded:
             raise LogChanged(f"stream {STREAM} ends at {last}, and {self._loaded} entries were put in")
-        await self._update(stream_config(self._epoch, self._replicas, None))
-        return self._epoch
+        whole = stream_config(self._epoch, self._replicas, None)
+        while True:
+            try:
+                await self._update(whole)
+            except LogUnavailable:  # maybe it was done: to do it again is the same
+                if trio.current_time() > deadline:
+                    raise
+                await trio.sleep(_RETRY_S)
+            else:
+                return self._epoch
 
     async def aclose(self) -> None:
         await self._nats.aclose()
