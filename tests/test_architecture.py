@@ -27,7 +27,7 @@ ORDER = [
     "terminal.chat",
     "logs", "app",
     "cli.common", "cli.chat", "cli.health", "cli.token", "cli.probe", "cli.talk", "cli.serve", "cli.backup",
-    "cli.admin", "cli.user", "cli.program", "__main__",
+    "cli.admin", "cli.user", "cli.notice", "cli.program", "__main__",
 ]  # fmt: skip
 
 PURE = [

@@ -27,6 +27,7 @@ COMMANDS = {
     "admin-token": "node.cli.admin",
     "health": "node.cli.health",
     "probe": "node.cli.probe",
+    "notice": "node.cli.notice",
     "export": "node.cli.backup",
     "import": "node.cli.backup",
     "verify": "node.cli.backup",

@@ -44,6 +44,19 @@ def user(node: NodeProcess, *arguments: str, text: str = "") -> Any:
     return chat_node("user", *arguments, text=text, data_dir=node.data_dir, http_port=node.http_port)
 
 
+def test_a_notice_is_given_and_taken_back_on_the_command_line(node: NodeProcess) -> None:
+    there: dict[str, Any] = {"data_dir": node.data_dir, "http_port": node.http_port}
+    notice = {"level": "warning", "text": "Back at one", "until": LATER}
+    with admin_client(node) as client:
+        told = chat_node("notice", "--level", "warning", "--until", str(LATER / 1000), "Back at one", **there)
+        assert (told.returncode, told.stdout) == (0, ""), told.stderr
+        assert notice in client.get("/notices").json()["notices"]
+        assert chat_node("notice", "--until", "1", "Back at one", **there).returncode == 0
+        assert notice not in client.get("/notices").json()["notices"]
+    silent = chat_node("notice", "--until", "1", "x", data_dir=node.data_dir, http_port=1)
+    assert (silent.returncode, "does not answer" in silent.stderr) == (1, True)
+
+
 # --- the document ---
 
 CALLS: list[tuple[str, dict[str, str], str, Any]] = [

@@ -33,7 +33,7 @@ def node(tmp_path_factory: pytest.TempPathFactory, key_file: Path) -> Iterator[N
         yield node
 
 
-@pytest.mark.parametrize("command", ["serve", "send", "tail", "rooms", "token", "health", "probe"])
+@pytest.mark.parametrize("command", ["serve", "send", "tail", "rooms", "token", "health", "probe", "notice"])
 def test_every_command_explains_itself(command: str) -> None:
     shown = chat_node(command, "--help")
     assert shown.returncode == 0
