@@ -15,6 +15,8 @@ import yaml
 from tests.scenarios import chatting
 from tests.scenarios.lab import LAB_NAME, Lab, Play, playbook, run
 
+pytestmark = pytest.mark.long
+
 FORWARD = ("-e", "node=host2", "-e", "replacement=host4")
 BACK = ("-e", "node=host4", "-e", "replacement=host2")
 

@@ -20,6 +20,8 @@ from node.protocol.pushes import NoticePush
 from tests.scenarios import chatting
 from tests.scenarios.lab import STACK, Lab, Play, playbook
 
+pytestmark = pytest.mark.long
+
 MESSAGE = f"Back at noon, {secrets.token_hex(4)}"
 """A run of its own: the chat keeps what it was told before."""
 OPEN = ("-e", "state=open", "-e", "minutes=30", "-e", json.dumps({"message": MESSAGE}))
