@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -20,4 +21,4 @@ def test_commands_against_the_lab(lab: Lab, document: Path) -> None:
 @pytest.mark.parametrize("document", with_place("host"), ids=lambda path: path.name)
 def test_commands_on_a_host(lab: Lab, document: Path) -> None:
     for command in script(document, "host").splitlines():
-        assert lab.ssh("host1", command), f"{command} printed nothing"
+        assert lab.ssh("host1", f"sh -c {shlex.quote(command)}"), f"{command} printed nothing"
