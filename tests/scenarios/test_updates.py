@@ -97,6 +97,7 @@ def test_wrong_words_are_refused(lab: Lab, name: str, arguments: list[str], said
     assert play.changed == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_settings_are_changed_on_one_node_and_taken_back(lab: Lab) -> None:
     play = await _play(
