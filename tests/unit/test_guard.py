@@ -83,6 +83,12 @@ def test_a_released_lock_can_be_taken(swarm: Swarm) -> None:
     assert act(swarm, "lock", "taken", content={"owner": "bo"})["mine"] is True
 
 
+def test_only_the_lock_that_is_meant_is_released(swarm: Swarm) -> None:
+    act(swarm, "lock", "taken", content={"run": "1", "owner": "ana"})
+    assert act(swarm, "lock", "removed", content={"run": "2"})["changed"] is False
+    assert act(swarm, "lock", "removed", content={"run": "1"}) == {"changed": True, "notes": []}
+
+
 def test_records_are_kept_newest_first_to_go_last_and_are_no_change(swarm: Swarm) -> None:
     for number in range(5):
         assert not act(swarm, "audit", "taken", name=f"r{number}", content={"n": number}, keep=3)["changed"]

@@ -27,7 +27,7 @@ options:
     description:
       - C(taken) creates it. Where there is one already that is not I(content), the module does not fail but answers
         C(mine=false) with what is there.
-      - C(removed) removes it, if it is there.
+      - C(removed) removes it, if it is there and says all that I(content) says.
       - C(read) lists all notes of the kind, oldest first.
   name: {type: str, description: What tells notes of one kind apart. There is one lock and one window., default: ""}
   content: {type: dict, default: {}, description: What it says.}
@@ -94,7 +94,7 @@ def act(notes: Notes, parameters: Json, check_mode: bool) -> Json:
             answer["changed"] = True
             if not check_mode:
                 answer["mine"] = notes.take(parameters["name"], parameters["content"])
-    if state == "removed" and name in before:
+    if state == "removed" and name in before and parameters["content"].items() <= before[name].items():
         answer["changed"] = True
         if not check_mode:
             notes.remove(name)
