@@ -56,7 +56,7 @@ check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee b
 	@$(STEP) "yamllint" yamllint --strict .
 	@$(STEP) "ansible-lint" ansible-lint --offline --strict
 	@$(STEP) "roles' variables" python tests/role_tables.py --check
-	@$(STEP) "unit tests" pytest -q tests/unit tests/test_architecture.py
+	@$(STEP) "unit tests" pytest -q -n 2 tests/unit tests/test_architecture.py
 
 .PHONY: fuzz
 fuzz: $(VENV)/.installed ## mutated inputs, each must end in an answer or a close code: make fuzz COUNT=1000000 SEED=7

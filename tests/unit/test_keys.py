@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from typing import Any
 
@@ -97,6 +98,7 @@ def test_a_key_shows_its_name_and_nothing_else() -> None:
         (json.dumps(EC_JWK), "another algorithm"),
         (jwk_set(ED, Signer.ed25519("ed")), "two keys with the kid ed"),
     ],
+    ids=map(str, itertools.count()),  # the texts hold fresh keys, and a test's name must be the same in every process
 )
 def test_what_is_weak_private_ambiguous_or_unreadable_is_refused(text: str, words: str) -> None:
     assert words in fault(text)
@@ -132,6 +134,7 @@ def test_the_key_that_signs() -> None:
         ),
         ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "no readable private key"),
     ],
+    ids=map(str, itertools.count()),
 )
 def test_what_cannot_sign(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
