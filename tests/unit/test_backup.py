@@ -111,8 +111,9 @@ def test_a_log_counts_as_empty_if_only_the_probe_wrote(lines: list[str], probes_
 
 
 def test_the_nodes_password_is_found_in_the_servers_settings() -> None:
-    text = 'authorization {\n  users: [{ user: chat, password: "a b" }]\n}\ncluster { authorization { user: route } }'
-    assert cluster.credentials(text) == ("chat", "a b")
+    users = '{ user: chat-1f, password: "a b" }\n{ user: chat-2e, password: "c" }'
+    text = f"authorization {{\n  users: [\n{users} ]\n}}\ncluster {{ authorization {{ user: route }} }}"
+    assert cluster.credentials(text) == ("chat-1f", "a b")
 
 
 def test_a_disk_without_room_is_told_before(tmp_path: Path) -> None:

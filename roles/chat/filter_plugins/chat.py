@@ -76,6 +76,13 @@ def release_as_text(release: dict[str, Any]) -> str:
     return " | ".join(part for part in parts if part)
 
 
+def secret_as_text(secret: dict[str, Any]) -> str:
+    """One line on a secret and who needs it."""
+    services = ", ".join(secret["services"]) or "no service"
+    releases = ", ".join(map(str, secret["releases"])) or "none"
+    return f"{secret['secret']} | {secret['created'][:19]} | used by {services} | needed by releases {releases}"
+
+
 class FilterModule:
     """Ansible's entry point."""
 
@@ -85,5 +92,6 @@ class FilterModule:
             "chat_tree_hash": tree_hash,
             "chat_change_as_text": change_as_text,
             "chat_release_as_text": release_as_text,
+            "chat_secret_as_text": secret_as_text,
             "chat_placement_faults": placement_faults,
         }

@@ -193,7 +193,7 @@ def node_facts(node: Json) -> Json:
 
 def credentials(auth_conf: str) -> tuple[str, str]:
     """User and password of the nodes in the log servers' configuration."""
-    found = re.search(r'user: *(\w+), *password: *"([^"]+)"', auth_conf)
+    found = re.search(r'user: *([\w-]+), *password: *"([^"]+)"', auth_conf)
     if found is None:
         raise Failure("the log server's auth.conf names no user and password")
     return found[1], found[2]
