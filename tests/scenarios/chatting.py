@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -127,16 +127,21 @@ async def _chat(
 
 
 async def _send(lab: Lab, going: Talk, pause_s: float) -> None:
-    async with open_client(lab.urls, token=lab.token("sender"), ping_s=2) as client:
+    async with open_client(lab.urls, token=_tokens(lab, "sender"), ping_s=2) as client:
         await join(client, going.room)
         await _say(client, going, "sender", pause_s)
 
 
 async def _tail(lab: Lab, going: Talk, name: str, urls: list[str], task_status: trio.TaskStatus[None]) -> None:
-    async with open_client(urls, token=lab.token(name), ping_s=2, shuffle=False) as client:
+    async with open_client(urls, token=_tokens(lab, name), ping_s=2, shuffle=False) as client:
         feed = await join(client, going.room)
         task_status.started()
         await _listen(client, going, name, feed)
+
+
+def _tokens(lab: Lab, user: str) -> Callable[[], Awaitable[str]]:
+    """A new token for each connection, as long-lived clients want it."""
+    return lambda: trio.to_thread.run_sync(lab.token, user)
 
 
 async def _say(client: ChatClient, going: Talk, name: str, pause_s: float) -> None:

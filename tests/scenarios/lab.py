@@ -56,6 +56,8 @@ class Lab:
     """The lab that ``make up`` made."""
 
     inventory = ROOT / "inventories" / "lab"
+    signs_with = "jwt_key"
+    """Which of the inventory's secrets signs tokens."""
 
     @cached_property
     def hosts(self) -> dict[str, dict[str, str]]:
@@ -75,7 +77,7 @@ class Lab:
 
     def token(self, user: str) -> str:
         """A token, made as an operator makes it."""
-        key = str(self.inventory / "secrets" / "jwt_key")
+        key = str(self.inventory / "secrets" / self.signs_with)
         return run("chat-node", "token", "--user", user, "--key-file", key).stdout.strip()
 
     def ssh(self, host: str, command: str, timeout_s: float = 60) -> str:
