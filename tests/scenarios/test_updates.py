@@ -77,6 +77,61 @@ async def test_a_bad_version_is_taken_back_and_told(lab: Lab, first_image: str, 
     assert "| failed | update |" in " ".join(audit.output.split())
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+async def test_the_leaders_host_is_lost_in_the_middle(lab: Lab, first_image: str) -> None:
+    """The run fails and says so; when the host is back, the same command completes what it began."""
+    before = _image(lab, "node1")
+    arguments = ("-e", f"version={'v2' if before == first_image else first_image}")
+    leader = next(host for host in lab.hosts if _leads(lab, host))
+    plays: list[Play] = []
+
+    async def update() -> None:
+        plays.append(await _play("update", *arguments))
+
+    async with chatting.talk(lab, "scenario.leader") as going, trio.open_nursery() as nursery:
+        nursery.start_soon(update)
+        with trio.fail_after(300):
+            while await trio.to_thread.run_sync(_images, lab) == {before}:
+                await trio.sleep(0.2)
+        lab.kill(leader)
+        with trio.fail_after(600):
+            while not plays:
+                await trio.sleep(0.5)
+        lab.start(leader)
+        for host in lab.hosts:
+            await trio.to_thread.run_sync(lab.wait_ready, host)
+        await trio.to_thread.run_sync(_release_what_the_lost_run_holds)
+        again = await _play("update", *arguments)
+    assert plays[0].code != 0
+    assert again.code == 0, again.output[-3000:]
+    images = _images(lab)
+    assert len(images) == 1
+    assert images != {before}
+    going.check(await chatting.histories(lab, going.room))
+    print(f"longest time without a successful send: {going.longest_silence_s:.1f} s")
+
+
+def _leads(lab: Lab, host: str) -> bool:
+    return lab.ssh(host, "docker node inspect self --format '{{.ManagerStatus.Leader}}'").strip() == "true"
+
+
+def _images(lab: Lab) -> set[str]:
+    return {_image(lab, node) for node in ("node1", "node2", "node3")}
+
+
+def _release_what_the_lost_run_holds() -> None:
+    """The lock says what happened; it is there only if no manager could release it."""
+    lock = " ".join(playbook("lock").output.split())
+    if "Nobody holds the lock" in lock:
+        audit = " ".join(playbook("audit", "-e", "tail=1").output.split())
+        assert "| failed | update |" in audit, audit
+        return
+    assert "for update" in lock
+    released = playbook("lock", "-e", "state=release", "-e", '{"reason": "its host was lost"}')
+    assert released.code == 0, released.output[-2000:]
+
+
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
