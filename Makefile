@@ -17,6 +17,7 @@ SHARED ?= no
 export LONG ?= no
 COUNT ?= 100000
 SEED ?= 1
+ONLY ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help
@@ -61,6 +62,10 @@ check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee b
 .PHONY: fuzz
 fuzz: $(VENV)/.installed ## mutated inputs, each must end in an answer or a close code: make fuzz COUNT=1000000 SEED=7
 	@$(STEP) "$(COUNT) mutated inputs" nice python -m tests.fuzz $(COUNT) $(SEED)
+
+.PHONY: guards
+guards: $(VENV)/.installed ## take each guard of the playbooks out of a copy, and see its test fail: make guards ONLY=lock
+	@$(STEP) "Guards" python -m tests.guards "$(ONLY)"
 
 .PHONY: tools
 tools: ## what the tests use besides Python: tmux, Node.js, Chromium; installs what is missing
