@@ -1,0 +1,82 @@
+"""The checker of fault histories: it lets a good one pass, and finds each violation that is planted in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.faults.checker import CHECKS, check
+from tests.faults.history import Event, Final, Join, Page, Plan, Push, Send
+from tests.faults.violations import NAMES, told
+
+from .fault_histories import EPOCH, ROOM, clean
+from .fault_model import Model
+from .fault_plants import PLANTS, History
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "plant", "events"), PLANTS, ids=[plant.__name__ for _, _, plant, _ in PLANTS]
+)
+def test_a_planted_violation_is_found(number: int, text: str, plant: Callable[[History], History], events: int) -> None:
+    found = check(plant(clean()))
+    violation = next((one for one in found if one.number == number and text in one.text), None)
+    assert violation is not None, told(found)
+    assert 0 < len(violation.witness) <= events, violation
+    assert len(str(violation)) < 2000
+    assert text in told([violation])
+
+
+def test_every_invariant_has_a_plant() -> None:
+    assert {number for number, *_ in PLANTS} == set(NAMES) == {*CHECKS, 13}
+
+
+def test_a_good_history_passes() -> None:
+    assert told(check(clean())) == "all 13 invariants hold"
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 300))
+def test_what_a_good_cluster_does_is_no_violation(random: Random, steps: int) -> None:
+    found = check(Model(random).run(steps))
+    assert not found, told(found)
+
+
+def _long(messages: int, readers: int) -> History:
+    """A room with readers on one node, and pages of ten for every tenth message."""
+    node: dict[str, Any] = {"conn": 1, "node": "n1", "room": ROOM, "outcome": "ok", "epoch": EPOCH}
+    who: list[dict[str, Any]] = [{"client": f"c{number}", "user": f"u{number}", **node} for number in range(readers)]
+    events = [Event("msg", seq, 1000 + seq, "u0", f"c-{seq}", f"body {seq}") for seq in range(1, messages + 1)]
+    history: History = [Plan(["n1"], [ROOM], 7)]
+    history += [Join(**who[sub], begin=0, end=1, sub=sub, first=1, head=0) for sub in range(readers)]
+    for one in events:
+        sent: dict[str, Any] = {
+            "seq": one.seq,
+            "begin": one.seq,
+            "end": one.seq + 0.5,
+            "cid": one.cid,
+            "body": one.body,
+        }
+        history.append(Send(**who[0], **sent, order=one.seq))
+        history += [Push(sub, one.seq + 0.4, one) for sub in range(readers)]
+        if one.seq % 10 == 0:
+            times: dict[str, Any] = {"begin": one.seq + 0.6, "end": one.seq + 0.7}
+            ten = [earlier.said for earlier in events[one.seq - 10 : one.seq]]
+            history.append(Page(**who[1], **times, limit=10, first=1, head=one.seq, messages=ten))
+    backward = [one.said for one in events]
+    return [*history, Final("n1", ROOM, EPOCH, messages + 1, messages + 2, messages, backward, events)]
+
+
+def test_a_long_history_is_judged_in_seconds() -> None:
+    took_s = []
+    for messages in (2_000, 10_000):
+        history = _long(messages, readers=5)
+        began = time.process_time()
+        assert not check(history)
+        took_s.append(time.process_time() - began)
+    assert took_s[1] < 15 * took_s[0], "five times the history, and far more than five times the time"
+    assert took_s[1] < 10
