@@ -86,6 +86,15 @@ def test_status_and_resources_measure(lab: Lab, tmp_path: Path) -> None:
     assert all(row["rates"]["cpu_percent"] > 0 for row in report["hosts"])
 
 
+def test_a_report_is_written_where_the_operator_is(lab: Lab) -> None:
+    del lab
+    here = Path(".make") / f"{secrets.token_hex(4)}.json"
+    play = playbook("releases", "-e", f"report={here}")
+    assert play.code == 0, play.output[-3000:]
+    assert json.loads((ROOT / here).read_text())[0]["current"]
+    (ROOT / here).unlink()
+
+
 def _objects(lab: Lab) -> list[str]:
     kinds = ("network ls --quiet", "ps --all --quiet", "image ls --all --quiet", "volume ls --quiet")
     return [lab.ssh(host, f"docker {kind}") for host in lab.hosts for kind in kinds]
