@@ -195,11 +195,29 @@ async def _watching(backend: Backend, directory: Path) -> AsyncIterator[Callable
         async def stream_grows() -> bool:
             try:
                 stream = await nats.call(lambda client: client.jsm().stream_info("CHAT"))
-            except NotFoundError:
+            except (NotFoundError, LogUnavailable):  # it has no leader yet
                 return False
             return stream.state.last_seq > 100
 
         yield stream_grows
+
+
+# The command itself, pausing after each batch: else it may be through before it is seen at work.
+SLOW_IMPORT = """
+import time
+from node.cli import main
+from node.log import jetstream_copy, sqlite_copy
+
+def slow(loader):
+    async def load(self, entries, load=loader.load):
+        await load(self, entries)
+        time.sleep(0.5)
+    loader.load = load
+
+slow(jetstream_copy.JetStreamLoader)
+slow(sqlite_copy.SqliteLoader)
+main()
+"""
 
 
 @pytest.mark.timeout(120)
@@ -211,7 +229,7 @@ async def test_an_import_whose_process_is_killed_can_be_repeated(backend: Backen
         await loader.load(entries)
         await loader.finish()
     path = await export_of(big, tmp_path / "export")
-    command = [sys.executable, "-m", "node", "import", str(path)]
+    command = [sys.executable, "-c", SLOW_IMPORT, "import", str(path)]
     async with _watching(backend, tmp_path) as in_the_middle:
         process = subprocess.Popen(command, env=_settings(backend, tmp_path))  # noqa: ASYNC220 - starts at once
         with trio.fail_after(60):
