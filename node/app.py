@@ -124,6 +124,7 @@ class App:
         metrics = self.metrics
         metrics.ready.set(reason is None)
         metrics.connections.set(connections)
+        metrics.tasks.set(trio.lowlevel.current_statistics().tasks_living)
         metrics.log_lag.set(max(0, replica.head - replica.applied))
         metrics.pending.set(self._submitter.pending)
         metrics.rooms.set(self._hub.room_count)

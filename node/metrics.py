@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -12,6 +12,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.tasks = Gauge("chat_tasks", "Trio tasks of the process", registry=self.registry)
         self.connections = Gauge("chat_connections", "Clients connected", registry=self.registry)
         self.connections_total = Counter("chat_connections_opened", "Clients let in", registry=self.registry)
         self.closed_total = Counter(

@@ -239,11 +239,15 @@ class Recorder:
 
     Args:
         file: where to, open for writing.
+
+    Attributes:
+        pushes: how many were written.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._subs = itertools.count(1)
+        self.pushes = 0
 
     @staticmethod
     def now() -> float:
@@ -257,6 +261,7 @@ class Recorder:
     def note(self, entry: Entry) -> None:
         """Write an event."""
         self._file.write(_encode(entry) + b"\n")
+        self.pushes += isinstance(entry, Push)
 
 
 def read(path: Path) -> Iterator[Entry]:

@@ -1,0 +1,62 @@
+"""The figures of a fault history."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.faults.checker import check_index
+from tests.faults.history import Entry, Fault, Send
+from tests.faults.index import Index
+from tests.faults.report import as_json, as_text, report
+
+from .fault_histories import bend, clean, final, find, of
+
+
+def made(history: list[Entry]) -> dict[str, Any]:
+    index = Index(history)
+    figures: dict[str, Any] = json.loads(as_json(report(index, check_index(index))))
+    return figures
+
+
+def test_messages_are_counted_by_what_became_of_them() -> None:
+    figures = made(clean())
+    counted = {name: figures[name] for name in ("messages", "acknowledged", "refused", "unknown", "resent", "pushes")}
+    assert counted == {"messages": 6, "acknowledged": 4, "refused": 1, "unknown": 1, "resent": 1, "pushes": 16}
+    assert figures["refusals"] == {"forbidden": 1}
+    assert figures["operations"] == 7 + 2 + 1 + 4 + 2
+    assert figures["longest_send_s"] == 5
+    assert set(figures["found"].values()) == {0}
+
+
+def test_a_fault_is_told_with_the_silence_in_it_and_the_time_to_recover() -> None:
+    [fault] = made(clean())["faults"]
+    assert fault["silence_s"] == 12  # from 18 to 30; the blow was at 13.5
+    assert fault["recovered_s"] == 16.5
+    assert fault["lasted_s"] == 11.5
+    assert fault["whole_s"] == 1
+
+
+def test_what_follows_the_next_blow_is_the_next_ones() -> None:
+    history: list[Entry] = [*clean(), Fault("log server killed", "nats1", 20, 21, limit_s=10)]
+    first, second = made(history)["faults"]
+    assert first["silence_s"] == pytest.approx(4.5)
+    assert second["silence_s"] == 10
+    assert made(history)["kinds"] == {"node killed": 4.5, "log server killed": 10}
+
+
+def test_a_violation_is_counted_and_shown() -> None:
+    history = bend(clean(), final("n2"), backward=[])
+    gone = find(history, Send, user="bo", cid="c-2")
+    history = [replace(one, backward=one.backward[:-1]) if one == final("n2") else one for one in history]
+    index = Index(history)
+    found = check_index(index)
+    figures = report(index, found)
+    assert figures.found["lost"] == len(found) == 2
+    text = as_text(figures, found)
+    assert "lost: 2" in text
+    assert f"r {gone.seq}: acknowledged, and gone" in text
+    assert of("bo", 28, 30)["client"] in text
