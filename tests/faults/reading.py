@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import trio
@@ -33,7 +34,8 @@ async def _read_room(setting: Setting, node: str, user: str, room: str) -> None:
     async with Wire.opened(setting.target.url(node), hello) as wire, trio.open_nursery() as nursery:
         reading = _Reading(wire, room)
         nursery.start_soon(reading.listen, nursery.cancel_scope)
-        await _read(setting, reading, node, user)
+        with contextlib.suppress(Lost):
+            await _read(setting, reading, node, user)
         nursery.cancel_scope.cancel()
     if not reading.whole:
         raise Lost(1006)

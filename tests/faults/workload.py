@@ -10,6 +10,7 @@ read, and everybody goes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ _FIGURES_EVERY = 4
 _SETTLE_S = 60.0
 _QUIET_S = 1.5
 _TRIES = 60
+_ANSWER_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -115,20 +117,23 @@ async def _prepare(setting: Setting) -> None:
 async def _insist(setting: Setting, user: str, **request: str) -> None:
     for attempt in range(_TRIES):
         node = setting.target.nodes[attempt % len(setting.target.nodes)]
-        try:
-            hello = await setting.hello(user)
-            async with Wire.opened(setting.target.url(node), hello) as wire, trio.open_nursery() as nursery:
-                nursery.start_soon(wire.read, lambda frame, at: None)
-                with trio.move_on_after(5):
-                    code = (await wire.ask(**request)).code
-                    if not code:
-                        nursery.cancel_scope.cancel()
-                        return
-                nursery.cancel_scope.cancel()
-        except Lost:
-            pass
+        if await _ask_once(setting, node, user, **request):
+            return
         await trio.sleep(0.5)
-    raise TimeoutError(f"{request} was not answered")
+    raise TimeoutError(f"{request} was not answered with ok")
+
+
+async def _ask_once(setting: Setting, node: str, user: str, **request: str) -> bool:
+    """Whether a request was answered with ok."""
+    codes: list[str] = []
+    with contextlib.suppress(Lost):
+        hello = await setting.hello(user)
+        async with Wire.opened(setting.target.url(node), hello) as wire, trio.open_nursery() as nursery:
+            nursery.start_soon(wire.read, lambda frame, at: None)
+            with trio.move_on_after(_ANSWER_S), contextlib.suppress(Lost):
+                codes.append((await wire.ask(**request)).code)
+            nursery.cancel_scope.cancel()
+    return codes == [""]
 
 
 async def _settle(recorder: Recorder, clients: list[RawClient]) -> None:

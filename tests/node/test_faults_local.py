@@ -23,7 +23,7 @@ from .cluster import Cluster
 async def test_what_clients_saw_while_parts_died_breaks_no_invariant(tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
     with (
-        Cluster.running(tmp_path, heartbeat_timeout=2, drain_timeout=2, max_unsent_bytes=65536) as cluster,
+        Cluster.running(tmp_path, heartbeat_timeout=2, drain_timeout=2, max_unsent_bytes=524288) as cluster,
         file.open("wb") as out,
     ):
         cluster.wait_whole()
