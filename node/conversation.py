@@ -93,6 +93,8 @@ class Conversation:
         self._conn_id = conn_id
         self._session = Session(node.settings, trio.current_time())
         self._account: Account | None = None
+        # An answer alone must not make its reader too slow.
+        self._page_bytes = min(PAGE_BYTES, node.settings.max_unsent_bytes // 2)
         self._log = logger.bind(conn=conn_id)
 
     @property
@@ -290,7 +292,7 @@ class Conversation:
         view = await self._member_view(request.room)
         before = view.head + 1 if request.before is None else request.before
         payloads = await self._node.replica.read(
-            lambda reader: reader.messages(view.no, before, request.limit, PAGE_BYTES, request.thread)
+            lambda reader: reader.messages(view.no, before, request.limit, self._page_bytes, request.thread)
         )
         page = answers.HistoryPage([msgspec.Raw(payload) for payload in payloads], view.first, view.head)
         self._answer(request.id, page)
@@ -328,7 +330,9 @@ class Conversation:
     async def _search(self, request: requests.Search) -> None:
         room_no = (await self._member_view(request.room)).no if request.room is not None else None
         payloads, end = await self._node.replica.read(
-            lambda reader: reader.search(self.user, request.query, request.limit, request.before, room_no)
+            lambda reader: reader.search(
+                self.user, request.query, request.limit, self._page_bytes, request.before, room_no
+            )
         )
         self._answer(request.id, answers.SearchPage([msgspec.Raw(payload) for payload in payloads], end))
 

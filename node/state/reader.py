@@ -155,26 +155,36 @@ class Reader:
         return _within(max_bytes, cursor)[::-1]
 
     def search(
-        self, user: str, words: str, limit: int, before: int | None, room_no: int | None
+        self, user: str, words: str, limit: int, max_bytes: int, before: int | None, room_no: int | None
     ) -> tuple[list[bytes], int | None]:
         """Messages with all the words, newest first, in the rooms that the user belongs to, or in one of them.
 
         Args:
+            limit, max_bytes: at most so many, and as many as fit, but at least one.
             before: where the page before ended.
 
         Returns:
             The messages as they stand, and where this page ends, None if it is the last.
         """
-        rows = self._db.execute(
+        cursor = self._db.execute(
             "SELECT message.place, COALESCE(message.payload, event.payload) FROM search"  # noqa: S608 - as above
             " JOIN message ON message.place = search.rowid JOIN event USING (id)"
             " WHERE search MATCH ? AND search.rowid < ?"
             f" AND message.id >> 36 IN (SELECT room FROM standing WHERE user = ? AND {_BELONGS})"
             " AND (? IS NULL OR message.id >> 36 = ?) ORDER BY search.rowid DESC LIMIT ?",
             (_query(words), before if before is not None else 2**62, user, room_no, room_no, limit + 1),
-        ).fetchall()
-        page = rows[:limit]
-        return [payload for _, payload in page], page[-1][0] if len(rows) > limit else None
+        )
+        payloads: list[bytes] = []
+        end: int | None = None
+        total = 0
+        with closing(cursor):
+            for place, payload in cursor:
+                total += len(payload)
+                if len(payloads) == limit or (payloads and total > max_bytes):
+                    return payloads, end
+                payloads.append(payload)
+                end = place
+        return payloads, None
 
     def account(self, name: str) -> Account | None:
         """A local account, or None."""

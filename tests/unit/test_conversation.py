@@ -161,8 +161,9 @@ async def test_refusals_name_what_is_wrong(node: LocalNode) -> None:
         assert await ana.ask(op="ping") == {}
 
 
-async def test_a_page_larger_than_the_reader_s_limit_comes_in_parts(tmp_path: Path) -> None:
-    async with local_node(tmp_path, max_unsent_bytes=2**19) as node, talking(node.url, "ana") as ana:
+@pytest.mark.parametrize("max_unsent_bytes", [2**19, 2**17])
+async def test_a_page_larger_than_the_reader_s_limit_comes_in_parts(tmp_path: Path, max_unsent_bytes: int) -> None:
+    async with local_node(tmp_path, max_unsent_bytes=max_unsent_bytes) as node, talking(node.url, "ana") as ana:
         await fill(ana, "a", 60, size=16_000)
         found: list[int] = []
         before = 10**6
@@ -170,6 +171,23 @@ async def test_a_page_larger_than_the_reader_s_limit_comes_in_parts(tmp_path: Pa
             found = seqs(page) + found
             before = page[0]["seq"]
         assert found == list(range(2, 63))
+
+
+async def test_what_a_search_finds_comes_in_parts_too(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, talking(node.url, "ana") as ana:
+        await ana.ask(op="create_room", room="a")
+        for number in range(80):
+            await ana.ask(op="send", room="a", cid=f"c-{number}", body=f"word {number} {'x' * 16_000}")
+        found: list[int] = []
+        where: dict[str, int] = {}
+        while True:
+            page = await ana.ask(op="search", query="word", limit=500, **where)
+            found += seqs(page["msgs"])
+            if "next" not in page:
+                break
+            where = {"before": page["next"]}
+        assert found == list(range(81, 1, -1))
+        assert await ana.ask(op="ping") == {}
 
 
 async def test_a_connection_joins_so_many_rooms(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Model:
         return [json.loads(payload) for payload in self.reader.messages(room_no, before, 50, 10**6, thread)]
 
     def search(self, words: str, user: str = "ana", room_no: int | None = None) -> list[tuple[str, int]]:
-        payloads, _ = self.reader.search(user, words, 50, None, room_no)
+        payloads, _ = self.reader.search(user, words, 50, 10**6, None, room_no)
         return [(message["room"], message["seq"]) for message in map(json.loads, payloads)]
 
 
@@ -127,12 +127,14 @@ def test_no_search_is_an_error(model: Model, words: str) -> None:
     assert model.search(words) == []
 
 
-def test_pages_of_a_search_tile(model: Model) -> None:
+@pytest.mark.parametrize("max_bytes", [10**6, 250, 1])
+def test_pages_of_a_search_tile(model: Model, max_bytes: int) -> None:
     model.apply(ROOM, *(say(f"{i}", f"word {i}") for i in range(20)))
     found: list[int] = []
     before: int | None = None
     while True:
-        payloads, before = model.reader.search("ana", "word", 6, before, None)
+        payloads, before = model.reader.search("ana", "word", 6, max_bytes, before, None)
+        assert len(payloads) == 1 or len(b"".join(payloads)) <= max_bytes
         found += [json.loads(payload)["seq"] for payload in payloads]
         if before is None:
             break
