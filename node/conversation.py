@@ -274,7 +274,7 @@ class Conversation:
             joined.recovered = joined.reason is None
             if joined.recovered:
                 first = request.since.seq + 1
-        room.start_after(view.head)
+        room.let_in(self._outbox, view.head)
         self._answer(request.id, joined)
         self._outbox.follow(room, first)
         self._log.info("joined", user=self.user, room_id=room.id, head=view.head)

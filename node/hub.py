@@ -54,13 +54,13 @@ class Hub:
         room = self._rooms.get(room_id)
         if room is None:
             room = self._rooms[room_id] = Room(room_id, self._room_buffer_bytes)
-        room.receivers.add(outbox)
+        room.receivers.setdefault(outbox, 0)
         return room
 
     def unsubscribe(self, outbox: Outbox, room: Room) -> None:
         """Undo :meth:`subscribe`."""
         outbox.forget(room)
-        room.receivers.discard(outbox)
+        room.receivers.pop(outbox, None)
         if not room.receivers and self._rooms.get(room.id) is room:
             del self._rooms[room.id]
         if outbox in self._user_of:
@@ -76,9 +76,9 @@ class Hub:
             room.append(event.seq, event.payload)
             touched[room] = None
             if event.left is not None:
-                self._part(event.left, room)
+                self._part(event.left, room, event.seq)
             if event.closed:
-                self._close(room)
+                self._close(room, event.seq)
         for room in touched:
             for outbox in room.receivers:
                 if room in outbox.cursors:
@@ -98,15 +98,20 @@ class Hub:
             if room in outbox.cursors and self._user_of.get(outbox) != besides:
                 outbox.answer_frame(frame, after_events=True)
 
-    def _part(self, user: str, room: Room) -> None:
-        """Nothing follows a user's leave to that user, not even what waits to be sent."""
+    def _part(self, user: str, room: Room, seq: int) -> None:
+        """Nothing follows a user's leave to that user, not even what waits to be sent.
+
+        Who was let in by the store after the user had come back already, a moment before this is told here, stays.
+        """
         for outbox in self._users.get(user, ()):
-            if outbox in room.receivers:
+            if room.receivers.get(outbox, seq) < seq:
                 self.unsubscribe(outbox, room)
 
-    def _close(self, room: Room) -> None:
+    def _close(self, room: Room, seq: int) -> None:
         """The end of a room is the last that its receivers are told; nobody is there to be told who parts."""
-        del self._rooms[room.id]
-        for outbox in list(room.receivers):
+        ended = [outbox for outbox, head in room.receivers.items() if head < seq]
+        for outbox in ended:
             outbox.finish(room)
+            outbox.forget(room)
+        for outbox in ended:
             self.unsubscribe(outbox, room)

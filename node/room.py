@@ -20,6 +20,9 @@ class Room:
     Args:
         room_id: the room's id.
         buffer_bytes: how much to keep; older frames are read from the store by whoever is that far behind.
+
+    Attributes:
+        receivers: who receives the room, and the head at which each was let in; 0 until that is known.
     """
 
     __slots__ = ("_buffer_bytes", "_frames", "_joined", "_joined_range", "_offsets", "base", "id", "receivers")
@@ -27,7 +30,7 @@ class Room:
     def __init__(self, room_id: str, buffer_bytes: int) -> None:
         self.id = room_id
         self.base: int | None = None
-        self.receivers: set[Outbox] = set()
+        self.receivers: dict[Outbox, int] = {}
         self._buffer_bytes = buffer_bytes
         self._frames: list[bytes] = []
         self._offsets: list[int] = [0]
@@ -43,6 +46,11 @@ class Room:
         """Say that events up to ``head`` are in the store, unless frames have told already."""
         if self.base is None:
             self.base = head + 1
+
+    def let_in(self, outbox: Outbox, head: int) -> None:
+        """Say that a receiver has its place from the store at ``head``: no end up to there is its own."""
+        self.receivers[outbox] = head
+        self.start_after(head)
 
     def append(self, seq: int, payload: bytes) -> None:
         """Add the next event."""

@@ -39,7 +39,7 @@ class Member:
 
     def follow(self, head: int, first: int, room_id: str = "a") -> Room:
         room = self.hub.subscribe(self.outbox, room_id)
-        room.start_after(head)
+        room.let_in(self.outbox, head)
         self.outbox.follow(room, first)
         return room
 
@@ -172,10 +172,34 @@ def test_nothing_follows_a_leave_on_any_connection_of_the_user(hub: Hub) -> None
     assert other.outbox.take() == frames(1, 2, 3, 4, 5)
 
 
+def test_a_leave_from_before_the_place_where_one_was_let_in_ends_nothing(hub: Hub) -> None:
+    """The store knew that the user had come back, by event 3; the hub is told all of it only now."""
+    before, back = Member(hub, "ana"), Member(hub, "ana")
+    before.follow(head=1, first=2)
+    back.follow(head=3, first=4)
+    hub.publish([event(2, left="ana"), event(3), event(4)])
+    assert (before.outbox.take(), back.outbox.take()) == (b"", frames(4))
+    hub.publish([event(5, left="ana"), event(6)])
+    assert back.outbox.take() == b""
+
+
+def test_the_end_of_a_room_from_before_one_was_let_in_ends_nothing(hub: Hub) -> None:
+    before, back = Member(hub, "bo"), Member(hub, "ana")
+    before.follow(head=1, first=2)
+    back.follow(head=3, first=4)
+    hub.publish([event(2, closed=True), event(3), event(4)])
+    assert (before.outbox.take(), back.outbox.take()) == (frames(2), frames(4))
+
+
 def test_the_end_of_a_room_is_its_last_word_and_comes_before_answers_to_it(hub: Hub) -> None:
     ana, bo, late = Member(hub, "ana"), Member(hub, "bo"), Member(hub, "late")
     parted: list[str] = []
-    hub.on_part = lambda user, outbox, room: parted.append(user)
+
+    def part(user: str, outbox: Outbox, room: Room) -> None:
+        parted.append(user)
+        hub.whisper("a", b"parted", besides=user)
+
+    hub.on_part = part
     for member in (ana, bo):
         member.follow(0, 1)
     hub.subscribe(late.outbox, "a")  # has not been told where the room stands
