@@ -258,6 +258,7 @@ class Conversation:
         room = node.hub.subscribe(outbox, request.room)
         try:
             view = await self._member_view(request.room)
+            self._require_reached(request.since, view)
             if outbox not in room.receivers:
                 raise RequestError(ErrorCode.FORBIDDEN, f"no longer a member of {request.room}")
         except BaseException:
@@ -278,6 +279,12 @@ class Conversation:
         self._answer(request.id, joined)
         self._outbox.follow(room, first)
         self._log.info("joined", user=self.user, room_id=room.id, head=view.head)
+
+    def _require_reached(self, since: requests.Since | None, view: RoomView) -> None:
+        """Refuse, while this node lags behind the log, a position that another one has shown already."""
+        ahead = since is not None and since.epoch == self._node.epoch and since.seq > view.head
+        if ahead and not self._node.replica.ready:
+            raise RequestError(ErrorCode.UNAVAILABLE, "this node has not come so far yet; ask again, or another node")
 
     def _unservable(self, since: requests.Since, view: RoomView) -> str | None:
         if since.epoch != self._node.epoch:

@@ -161,6 +161,19 @@ async def test_refusals_name_what_is_wrong(node: LocalNode) -> None:
         assert await ana.ask(op="ping") == {}
 
 
+async def test_a_node_that_lags_does_not_take_a_place_for_ahead(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, talking(node.url, "ana") as ana:
+        await fill(ana, "a", 1)
+        since = {"epoch": node.log.epoch, "seq": 100}
+        node.log.up = False
+        refusal = await ana.ask(op="join", room="a", since=since)
+        assert (refusal["code"], refusal["retry"]) == ("unavailable", True)
+        assert (await ana.ask(op="join", room="a", since={**since, "seq": 2}))["recovered"]
+        node.log.up = True
+        await until(lambda: node.replica.ready)
+        assert (await ana.ask(op="join", room="a", since=since))["reason"] == "position_ahead"
+
+
 @pytest.mark.parametrize("max_unsent_bytes", [2**19, 2**17])
 async def test_a_page_larger_than_the_reader_s_limit_comes_in_parts(tmp_path: Path, max_unsent_bytes: int) -> None:
     async with local_node(tmp_path, max_unsent_bytes=max_unsent_bytes) as node, talking(node.url, "ana") as ana:

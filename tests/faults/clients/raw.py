@@ -135,6 +135,14 @@ class RawClient:
         return True
 
     async def _join(self, wire: Wire, room: str, limit: int, *, resume: bool) -> bool:
+        """Join, as often as it takes to be told for good. Returns whether it is in."""
+        while (answer := await self._join_once(wire, room, limit, resume=resume)).retry:
+            await trio.sleep(_RETRY_S)
+        if answer.code:
+            self.seats[room].epoch = ""
+        return not answer.code
+
+    async def _join_once(self, wire: Wire, room: str, limit: int, *, resume: bool) -> Answer:
         seat, recorder = self.seats[room], self.setting.recorder
         fields: dict[str, Any] = {"sub": recorder.next_sub(), "limit": limit}
         since: Frame = {}
@@ -143,7 +151,7 @@ class RawClient:
             fields |= {"since": seat.reached, "since_epoch": seat.epoch}
         begin = recorder.now()
         settled = trio.Event()
-        codes: list[str] = []
+        answers: list[Answer] = []
 
         def settle(answer: Answer) -> None:
             """At once: pushes may be read right after the answer."""
@@ -152,14 +160,12 @@ class RawClient:
                 if not answer.ok.get("recovered"):
                     seat.reached = max(0, answer.ok["head"] - limit)
                 seat.epoch, seat.sub = answer.ok["epoch"], fields["sub"]
-            codes.append(answer.code)
+            answers.append(answer)
             settled.set()
 
         await wire.request(settle, op="join", room=room, limit=limit, **since)
         await settled.wait()
-        if codes[0]:
-            seat.epoch = ""
-        return not codes[0]
+        return answers[0]
 
     def call(self, room: str, begin: float, answer: Answer | None) -> dict[str, Any]:
         """The fields that all calls have; None stands for no answer."""
