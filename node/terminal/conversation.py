@@ -6,6 +6,7 @@ import itertools
 import math
 import secrets
 import time
+from contextlib import suppress
 
 import trio
 
@@ -158,7 +159,8 @@ class Conversation:
         now = trio.current_time()
         if self._client.node is not None and now - self._said_typing > _TYPING_SAID_EVERY_S:
             self._said_typing = now
-            with trio.move_on_after(1):
+            # Asked again over a new connection it is refused, for the room is not joined there yet.
+            with trio.move_on_after(1), suppress(RequestError):
                 await self._client.typing(self.name)
 
     def has_typed(self, user: str) -> None:

@@ -1,13 +1,20 @@
-"""The pure parts of the terminal client: messages as they stand, lines understood, nothing that steers the terminal."""
+"""Parts of the terminal client: messages as they stand, lines understood, nothing that steers or ends the terminal."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from node.client import RoomFeed, open_client
+from node.errors import RequestError
 from node.protocol.pushes import DeleteEvent, EditEvent, MemberEvent, MessageEvent, ReactEvent, RoomEvents
 from node.terminal import words
 from node.terminal.commands import FORMS, Entered, NotUnderstood, help_lines, parse
+from node.terminal.conversation import Conversation
 from node.terminal.transcript import Transcript
+
+from .local_node import local_node
 
 
 def said(seq: int, body: str = "x", user: str = "ana", thread: int | None = None) -> MessageEvent:
@@ -98,3 +105,12 @@ def test_names_have_steady_styles() -> None:
 def test_names_are_not_endless() -> None:
     assert words.names(["a", "b"], 2) == "a, b"
     assert words.names(["a", "b", "c", "d"], 2) == "a, b and 2 more"
+
+
+async def test_it_does_not_end_because_typing_was_said_too_early(tmp_path: Path) -> None:
+    """As over a new connection, on which the room is not joined yet."""
+    async with local_node(tmp_path) as node, open_client([node.url], user="ana") as client:
+        await client.create_room("a")
+        with pytest.raises(RequestError):
+            await client.typing("a")
+        await Conversation(client, "ana", RoomFeed("a", 0, None)).say_typing()
