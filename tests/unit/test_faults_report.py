@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from tests.faults.__main__ import main
 from tests.faults.checker import check_index
-from tests.faults.history import Entry, Fault, Send
+from tests.faults.history import Entry, Fault, Final, Recorder, Send
 from tests.faults.index import Index
 from tests.faults.report import as_json, as_text, report
 
@@ -60,3 +62,20 @@ def test_a_violation_is_counted_and_shown() -> None:
     assert "lost: 2" in text
     assert f"r {gone.seq}: acknowledged, and gone" in text
     assert of("bo", 28, 30)["client"] in text
+
+
+def test_a_history_in_a_file_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad, told = (tmp_path / name for name in ("good.jsonl", "bad.jsonl", "report.json"))
+    last = find(clean(), Final, node="n2")
+    for path, gone in ((good, None), (bad, last)):
+        with path.open("wb") as file:
+            recorder = Recorder(file)
+            for entry in clean():
+                if entry != gone:
+                    recorder.note(entry)
+    assert main([str(good), str(told)]) == 0
+    assert "all 13 invariants hold" in capsys.readouterr().out
+    assert json.loads(told.read_bytes()) == made(clean())
+    assert main([str(bad)]) == 1
+    assert "n2 did not show r at the end" in capsys.readouterr().out
+    assert main([str(tmp_path / "none")]) == 2
