@@ -14,7 +14,7 @@ from tests.scenarios.lab import ROOT, STACK, Lab, playbook
 ARGUMENTS: dict[str, dict[str, str]] = {
     "configure": {"chat_env": '{"LOG_LEVEL": "DEBUG"}'},
     "diagnose": {"export": "{scratch}/diagnosis.tar.gz"},
-    "emergency": {"state": "restart", "node": "node1", "reason": "a look"},
+    "emergency": {"state": "restart", "node": "node1", "reason": "a look", "report": "{scratch}/record.md"},
     "host_updates": {"without_window": "true"},
     "inspect": {"node": "node1"},
     "lock": {"state": "show"},
