@@ -69,6 +69,6 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["chat-node", "health"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["chat-node", "health"]
 ENTRYPOINT ["chat-node"]
 CMD ["serve"]
