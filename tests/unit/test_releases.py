@@ -58,6 +58,19 @@ def test_scaling_leaves_the_stamp_of_the_tasks_that_run() -> None:
     assert stack.stamp(after) == after
 
 
+def test_another_secret_is_another_definition() -> None:
+    before, after = stack.stamp(compose("key-1")), stack.stamp(compose("key-2"))
+    assert stack.release_of(before, "a") != stack.release_of(after, "a")
+    running = {name: live() for name in "ab"}
+    previous = {"stack": before, "specs": {name: stack.spec_hash(live()) for name in "ab"}}
+    assert [change["service"] for change in stack.changes(after, previous, running)] == ["a", "b"]
+
+
+def test_a_secret_filed_under_another_name_is_the_same() -> None:
+    merged = stack.restrict(stack.stamp(compose("key-2")), stack.stamp(compose("key-1")), ["a"])
+    assert stack.stamp(merged) == merged
+
+
 def replicated(count: int) -> dict[str, Any]:
     service = live()
     service["Spec"]["Mode"] = {"Replicated": {"Replicas": count}}

@@ -32,11 +32,12 @@ def digest(value: Any) -> str:
 def stamp(stack: Json) -> Json:
     """The stack with each service's own hash in its container label and, where it asks for it, its environment.
 
-    So a running task tells which definition it belongs to, and a service's stamp changes only with the service.
+    So a running task tells which definition it belongs to, and a service's stamp changes only with the service, or with
+    a secret or config that it has.
     """
     stamped = copy.deepcopy(stack)
     for service in stamped["services"].values():
-        release = digest(unstamped(service))
+        release = digest(resolved(unstamped(service), stack))
         service.setdefault("labels", {})[RELEASE_LABEL] = release
         if RELEASE_VARIABLE in service.get("environment", {}):
             service["environment"][RELEASE_VARIABLE] = release
@@ -53,6 +54,15 @@ def unstamped(service: Json) -> Json:
     if RELEASE_VARIABLE in plain.get("environment", {}):
         plain["environment"][RELEASE_VARIABLE] = ""
     return plain
+
+
+def resolved(service: Json, stack: Json) -> Json:
+    """The service, its secrets and configs by the names of the Swarm's objects, which tell their content."""
+    named = copy.deepcopy(service)
+    for kind in ("secrets", "configs"):
+        for reference in named.get(kind, []):
+            reference["source"] = stack[kind][reference["source"]]["name"]
+    return named
 
 
 def edited(stack: Json, edit: Json, scope: list[str]) -> Json:
