@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import jinja2
@@ -131,12 +132,14 @@ def test_releases_that_need_a_replaced_secret_retire() -> None:
     assert [gone["release"] for gone in secrets.retired(releases)] == [2, 1]
 
 
-def test_log_servers_knock_with_both_passwords_and_open_to_the_first() -> None:
+@pytest.mark.parametrize(("server", "passwords"), [("node1", "211"), ("node2", "221"), ("node3", "222")])
+def test_of_two_log_servers_the_later_one_knows_what_the_other_takes(server: str, passwords: str) -> None:
+    """They are rolled in order and take the new password, 2, alone: the later one has to knock with it."""
     accounts = [{"user": f"chat-{n}", "password": f"p{n}", "route_password": f"r{n}"} for n in (2, 1)]
     template = jinja2.Template((ROLES / "chat/templates/auth.conf.j2").read_text(), trim_blocks=True)
-    text = template.render(chat_nats_accounts=accounts, chat_node_types=["node1", "node2"])
+    text = template.render(
+        chat_nats_accounts=accounts, chat_node_types=["node1", "node2", "node3"], chat_auth_of=server
+    )
     assert 'authorization { user: route, password: "r2"' in text
-    assert [line.strip().strip('"') for line in text.splitlines() if "nats-route" in line] == [
-        f"nats-route://route:{password}@{server}:6222" for password in ("r2", "r1") for server in ("nats1", "nats2")
-    ]
+    assert re.findall(r"route:r(\d)@nats(\d):6222", text) == list(zip(passwords, "123", strict=True))
     assert text.count("user: chat-") == 2
