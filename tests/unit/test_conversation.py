@@ -312,7 +312,9 @@ async def test_a_cut_off_node_answers_what_it_knows_and_lets_nobody_new_in(tmp_p
             assert await newcomer.end() == 1013
         node.log.up = True
         await until(lambda: node.replica.ready)
-        assert "seq" in await ana.ask(op="send", room="a", cid="lost", body="x")
+        with trio.fail_after(10):
+            while "seq" not in await ana.ask(op="send", room="a", cid="lost", body="x"):
+                await trio.sleep(0.1)
         assert (await ana.ask(op="history", room="a"))["msgs"][-1]["cid"] == "lost"
 
 
