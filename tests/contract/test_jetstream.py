@@ -204,7 +204,7 @@ async def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_wrong_password_is_named(jetstream: JetStreamBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.log.jetstream._CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("node.log.jetstream._CONNECT_TIMEOUT_S", 4)
     log = JetStreamLog(jetstream.cluster.urls, USER, "wrong", replicas=3)
     try:
         with pytest.raises(LogUnavailable, match="Authorization Violation"):
