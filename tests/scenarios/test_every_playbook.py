@@ -10,7 +10,7 @@ import pytest
 
 from tests.scenarios.lab import ROOT, STACK, Lab, playbook
 
-# What it is told, and what it must say if it is to refuse here; a playbook that is not named is run as it is.
+# What it is told; a playbook that is not named is run as it is.
 ARGUMENTS: dict[str, dict[str, str]] = {
     "configure": {"chat_env": '{"LOG_LEVEL": "DEBUG"}'},
     "diagnose": {"export": "{scratch}/diagnosis.tar.gz"},
@@ -34,10 +34,8 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "update": {"version": "{image}"},
     "upgrade_docker": {"without_window": "true", "node": "host3"},
 }
-REFUSALS = {
-    "remove_host": "host3",
-    "replace_host": "host3",
-}
+# A host of the chat that is well is neither removed nor replaced.
+REFUSE = {"remove_host", "replace_host"}
 # They ask a repository for its snapshots, and the lab has none; test_backup.py gives it one.
 WANT_A_REPOSITORY = {"backup", "backups", "drill", "restore"}
 PLAYBOOKS = sorted({path.stem for path in (ROOT / "playbooks").glob("*.yml")} - WANT_A_REPOSITORY)
@@ -68,9 +66,9 @@ def test_a_look_with_every_playbook(lab: Lab, unspeakable: set[str], name: str, 
         for key, value in ARGUMENTS.get(name, {}).items()
     }
     play = playbook(name, "--check", "--diff", "-vvv", "-e", json.dumps(given), timeout_s=390)
-    if name in REFUSALS:
+    if name in REFUSE:
         assert play.code != 0
-        assert REFUSALS[name] in play.output
+        assert "Nothing was changed." in " ".join(play.output.split()), play.output[-4000:]
     else:
         assert play.code == 0, play.output[-4000:]
     assert _state(lab) == before

@@ -313,7 +313,8 @@ async def test_a_cut_off_node_answers_what_it_knows_and_lets_nobody_new_in(tmp_p
         node.log.up = True
         await until(lambda: node.replica.ready)
         with trio.fail_after(10):
-            while "seq" not in await ana.ask(op="send", room="a", cid="lost", body="x"):
+            while "seq" not in (answer := await ana.ask(op="send", room="a", cid="lost", body="x")):
+                assert answer["retry"]
                 await trio.sleep(0.1)
         assert (await ana.ask(op="history", room="a"))["msgs"][-1]["cid"] == "lost"
 
