@@ -17,6 +17,7 @@ SHARED ?= no
 export LONG ?= no
 COUNT ?= 100000
 SEED ?= 1
+SECONDS ?=
 ONLY ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -62,6 +63,10 @@ check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee b
 .PHONY: fuzz
 fuzz: $(VENV)/.installed ## mutated inputs, each must end in an answer or a close code: make fuzz COUNT=1000000 SEED=7
 	@$(STEP) "$(COUNT) mutated inputs" nice python -m tests.fuzz $(COUNT) $(SEED)
+
+.PHONY: faults
+faults: $(VENV)/.installed ## break the lab while people chat, and judge what they saw: make faults SECONDS=3600 SEED=7
+	@$(STEP) "Faults" python -m tests.faults run --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: guards
 guards: $(VENV)/.installed ## take each guard of the playbooks out of a copy, and see its test fail: make guards ONLY=lock

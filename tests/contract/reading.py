@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from itertools import count
 
@@ -24,10 +25,15 @@ async def read(log: Log, upto: int, after: int = 0) -> list[Entry]:
 
 async def append_surely(log: Log, entry_id: str, data: bytes, patience_s: float = 40) -> int:
     """Append as a node does: again and again with the same id, until it is known to be committed."""
+    return await surely(lambda: log.append(entry_id, data), patience_s)
+
+
+async def surely(ask: Callable[[], Awaitable[int]], patience_s: float = 40) -> int:
+    """Ask again and again until the log answers: servers that have just found each other may elect once more."""
     with trio.fail_after(patience_s):
         for _ in count():
             try:
-                return await log.append(entry_id, data)
+                return await ask()
             except LogUnavailable:
                 await trio.sleep(0.05)
     raise AssertionError("unreachable")

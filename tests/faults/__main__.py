@@ -1,28 +1,95 @@
-"""Judge a recorded history: ``python -m tests.faults HISTORY [REPORT.json]``; exit code 1: an invariant is broken."""
+"""Do things to the lab while people chat on it, and judge what they saw.
+
+``run`` writes three files: ``history.jsonl``, what everybody saw and did; ``report.json``, the figures;
+``availability.png``, the same as a picture. ``judge`` makes the report of a history that is there already.
+Exit code 1: an invariant is broken, or the cluster did not come back by itself; 2: wrong use.
+"""
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
 from pathlib import Path
 
+import httpx
+import trio
+
 from tests.faults.checker import check_index
-from tests.faults.history import read
+from tests.faults.history import Recorder, read
 from tests.faults.index import Index
+from tests.faults.lab import LabTarget
+from tests.faults.nemesis import each_once, for_ever, strike_all
+from tests.faults.plot import draw
 from tests.faults.report import as_json, as_text, report
+from tests.faults.workload import Shape, workload
+from tests.scenarios.lab import Lab
+
+_STORM_S = 20.0
 
 
 def main(arguments: list[str]) -> int:
-    """Print the report, and write it as JSON if a file is named. Returns the exit code."""
-    if not 1 <= len(arguments) <= 2 or not Path(arguments[0]).is_file():
-        sys.stderr.write(f"{__doc__}\n")
+    """Run the command. Returns the exit code."""
+    asked = _parser().parse_args(arguments)
+    if asked.command == "judge":
+        return judge(asked.history, asked.report, asked.plot)
+    directory: Path = asked.directory / f"seed-{asked.seed}"
+    lab = Lab()
+    if not (lab.inventory / "hosts.yml").exists():
+        sys.stderr.write("There is no lab: `make up` makes one.\n")
         return 2
-    index = Index(read(Path(arguments[0])))
+    directory.mkdir(parents=True, exist_ok=True)
+    history = directory / "history.jsonl"
+    trio.run(_run, lab, history, asked.seed, asked.seconds, asked.only)
+    return judge(history, directory / "report.json", directory / "availability.png")
+
+
+def judge(history: Path, report_file: Path | None, plot_file: Path | None) -> int:
+    """Print the report of a history, and write it and its picture if wanted. Returns the exit code."""
+    if not history.is_file():
+        sys.stderr.write(f"{history}: there is no such history\n")
+        return 2
+    index = Index(read(history))
     found = check_index(index)
     made = report(index, found)
     sys.stdout.write(as_text(made, found) + "\n")
-    if len(arguments) == 2:
-        Path(arguments[1]).write_bytes(as_json(made))
+    if report_file is not None:
+        report_file.write_bytes(as_json(made))
+    if plot_file is not None:
+        draw(index, plot_file)
     return 1 if found else 0
+
+
+async def _run(lab: Lab, history: Path, seed: int, seconds: float, only: list[str]) -> None:
+    async with httpx.AsyncClient() as http:
+        target = LabTarget(lab, http)
+        await target.whole()
+        faults = {name: kind for name, kind in target.faults.items() if not only or name in only}
+        once = not math.isfinite(seconds)
+        blows = each_once(faults, seed) if once else for_ever(faults, seed)
+        with history.open("wb") as out:
+            recorder = Recorder(out)
+            async with workload(target, recorder, Shape(seed=seed, storm_s=_STORM_S)):
+                await strike_all(target, recorder, blows, seconds, _tell)
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m tests.faults", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="on the lab that is up")
+    run.add_argument("--seed", type=int, default=1, help="of all chance (1)")
+    run.add_argument("--seconds", type=float, default=math.inf, help="go on for so long; without: each fault once")
+    run.add_argument("--only", action="append", default=[], help="a kind of fault; may be repeated")
+    run.add_argument("--directory", type=Path, default=Path(".make/faults"), help="for what it writes (.make/faults)")
+    again = commands.add_parser("judge", help="a history that is there")
+    again.add_argument("history", type=Path)
+    again.add_argument("report", type=Path, nargs="?", help="file for the figures")
+    again.add_argument("plot", type=Path, nargs="?", help="file for the picture")
+    return parser
 
 
 if __name__ == "__main__":

@@ -73,9 +73,9 @@ def test_a_history_in_a_file_is_judged(tmp_path: Path, capsys: pytest.CaptureFix
             for entry in clean():
                 if entry != gone:
                     recorder.note(entry)
-    assert main([str(good), str(told)]) == 0
+    assert main(["judge", str(good), str(told)]) == 0
     assert "all 13 invariants hold" in capsys.readouterr().out
     assert json.loads(told.read_bytes()) == made(clean())
-    assert main([str(bad)]) == 1
+    assert main(["judge", str(bad)]) == 1
     assert "n2 did not show r at the end" in capsys.readouterr().out
-    assert main([str(tmp_path / "none")]) == 2
+    assert main(["judge", str(tmp_path / "none")]) == 2
