@@ -214,7 +214,7 @@ class NatsThread:
         client = Client()
 
         async def on_error(error: Exception) -> None:
-            self._last_error = error
+            self._note_refusal(error)
             logger.debug("nats_error", server=server, error=str(error))
             if client.is_closed or isinstance(error, nats.errors.StaleConnectionError | OSError):
                 lost.set()
@@ -240,13 +240,18 @@ class NatsThread:
                 _CONNECT_TIMEOUT_S,
             )
         except (nats.errors.Error, OSError) as error:
-            self._last_error = client.last_error or error
+            self._note_refusal(client.last_error or error)
             self._discard(client)
             return None
         except asyncio.CancelledError:
             self._discard(client)
             raise
         return client
+
+    def _note_refusal(self, error: BaseException) -> None:
+        """Remember why, unless it says less than what is known: a reset may overtake the word of who refuses."""
+        if self._last_error is None or not isinstance(error, ConnectionResetError):
+            self._last_error = error
 
     async def _use(self, client: Client, lost: asyncio.Event) -> None:
         """Offer ``client`` to callers until it breaks."""
