@@ -33,7 +33,7 @@ server_name: {name}
 listen: "127.0.0.1:{client_port}"
 http: "127.0.0.1:{http_port}"
 log_file: "{log_file}"
-jetstream {{ store_dir: "{store_dir}", sync_interval: always, max_file_store: {max_bytes} }}
+jetstream {{ store_dir: "{store_dir}", sync_interval: {sync_interval}, max_file_store: {max_bytes} }}
 accounts {{
   CHAT {{ jetstream: enabled, users: [ {{ user: {user}, password: "{password}" }} ] }}
   $SYS {{ users: [ {{ user: sys, password: "{password}" }} ] }}
@@ -56,6 +56,11 @@ class NatsServer:
         self._monitor = f"http://127.0.0.1:{http_port}"
         self._config = directory / f"{name}.conf"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
         """Start the process, if it does not run. From the main thread only: the process ends with its thread."""
@@ -116,7 +121,7 @@ class NatsServer:
 class NatsCluster:
     """Servers that form one cluster. ``with NatsCluster.running(directory) as cluster: ...``"""
 
-    def __init__(self, directory: Path, size: int = 3, max_bytes: int = 1024**3) -> None:
+    def __init__(self, directory: Path, size: int = 3, max_bytes: int = 1024**3, sync_interval: str = "always") -> None:
         ports = iter(_free_ports(3 * size))
         specs = [(f"nats{i + 1}", next(ports), next(ports), next(ports)) for i in range(size)]
         routes = ", ".join(f'"nats://route:{PASSWORD}@127.0.0.1:{route_port}"' for *_, route_port in specs)
@@ -134,15 +139,16 @@ class NatsCluster:
                     user=USER,
                     password=PASSWORD,
                     max_bytes=max_bytes,
+                    sync_interval=sync_interval,
                 )
             )
             self.servers.append(NatsServer(name, directory, client_port, http_port))
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, directory: Path, size: int = 3) -> Iterator[NatsCluster]:
+    def running(cls, directory: Path, size: int = 3, sync_interval: str = "always") -> Iterator[NatsCluster]:
         """A cluster that runs, and whose processes are gone at the end."""
-        cluster = cls(directory, size)
+        cluster = cls(directory, size, sync_interval=sync_interval)
         try:
             cluster.heal()
             yield cluster

@@ -1,0 +1,55 @@
+"""Nobody can pull the plug here, so the system calls have to show it: synced to disks first, acknowledged then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.client import open_client
+from node.log.jetstream import JetStreamLog
+from tests.nats_cluster import PASSWORD, USER, NatsCluster
+from tests.node.process import NodeProcess
+
+from .reading import append_surely
+from .system_calls import calls, sent_at, synced_at, traced
+
+MARK = "a-body-that-is-written-nowhere-else"
+
+
+@pytest.mark.parametrize(("interval", "safe"), [("always", True), ("2m", False)])
+async def test_a_majority_of_the_log_servers_has_synced_before_the_acknowledgement(
+    tmp_path: Path, interval: str, safe: bool
+) -> None:
+    with NatsCluster.running(tmp_path, sync_interval=interval) as cluster:
+        log = JetStreamLog(cluster.urls, USER, PASSWORD, replicas=3)
+        await log.open()
+        try:
+            await append_surely(log, "e:1", b"before")
+            async with traced([server.pid for server in cluster.servers], tmp_path) as files:
+                position = await append_surely(log, "e:2", MARK.encode())
+        finally:
+            await log.aclose()
+    servers = [calls(file) for file in files]
+    answers = [sent_at(server, rf"\"seq\":{position}}}") for server in servers]
+    left = min(at for at in answers if at is not None)
+    synced = [at for at in (synced_at(server, MARK) for server in servers) if at is not None and at <= left]
+    assert (len(synced) >= 2) is safe, f"{len(synced)} servers had synced"
+
+
+async def test_a_single_node_has_synced_before_its_answer_leaves(tmp_path: Path) -> None:
+    with NodeProcess.running(tmp_path) as node:
+        async with open_client([node.url], user="ana") as client:
+            await client.create_room("room")
+            await client.join("room", limit=0)
+            async with traced([node.process.pid], tmp_path) as [file]:
+                acknowledged = await client.send("room", MARK)
+                await trio.sleep(0.2)
+    done = calls(file)
+    synced, pushed = synced_at(done, MARK), sent_at(done, MARK)
+    answered = sent_at(done, rf"\"seq\":{acknowledged.seq}")
+    assert synced is not None
+    assert answered is not None
+    assert pushed is not None
+    assert synced <= min(answered, pushed)
