@@ -24,7 +24,7 @@ from node.transport.websocket import ClientSocket, Disconnected, connect
 _FRAME_BYTES = 16 * 2**20
 _CONNECT_TIMEOUT_S = 5.0
 _BACKOFF_MIN_S = 0.1
-_BACKOFF_MAX_S = 10.0
+_BACKOFF_MAX_S = 4.0
 _STEADY_S = 5.0
 _RETRY_S = 0.25
 _FINAL_CODES = range(4500, 5000)

@@ -24,7 +24,8 @@ from node.state.rules import AppliedBatch
 MAX_BATCH_RECORDS = 1024
 _ENTRY_OVERHEAD_BYTES = 256
 _RETRY_MIN_S = 0.05
-_RETRY_MAX_S = 1.0
+_RETRY_MAX_S = 0.25
+"""Short: who waits for a leader's election should not wait for a pause as well."""
 _EXPIRY_CHECK_S = 0.5
 
 _NOT_SENT = Rejected(ErrorCode.UNAVAILABLE, "the log does not answer; the request was not passed on")
@@ -158,8 +159,9 @@ class Submitter:
             try:
                 await self._log.append(entry_id, data)
             except LogUnavailable as error:
+                if not in_doubt:
+                    logger.warning("append not answered, will be repeated", entry=entry_id, reason=str(error))
                 in_doubt = True
-                logger.warning("append not answered, will be repeated", entry=entry_id, reason=str(error))
             except LogFull as error:
                 logger.error("the log is full", reason=str(error))
                 if not in_doubt:

