@@ -17,13 +17,14 @@ from tests.node.process import NodeProcess
 _CRASH_LIMIT_S = 10.0
 _ELECTION_LIMIT_S = 15.0
 """Log servers elect a leader within 4 to 9 s by themselves; everything shares this machine's processors meanwhile."""
+_JUMP_S = 3.0
 
 
 class LocalTarget(Target):
     """Nodes and log servers of a :class:`Cluster`, one of each being a machine.
 
     Args:
-        cluster: running, with guests let in.
+        cluster: running, with guests let in, and with a clock of node1's own.
         http: used to look at the nodes.
     """
 
@@ -54,6 +55,7 @@ class LocalTarget(Target):
             "log server killed": FaultKind(servers, _ELECTION_LIMIT_S, self._server_killed),
             "log leader killed": FaultKind(["leader"], _ELECTION_LIMIT_S, self._leader_killed),
             "log server frozen": FaultKind(servers, _ELECTION_LIMIT_S, self._server_frozen),
+            "clock jumps": FaultKind(NAMES[:1], _CRASH_LIMIT_S, self._clock_jumps),
             "all killed": FaultKind(["all"], None, self._all_killed),
         }
 
@@ -92,6 +94,15 @@ class LocalTarget(Target):
         server.freeze()
         yield
         server.thaw()
+
+    @asynccontextmanager
+    async def _clock_jumps(self, name: str) -> AsyncIterator[None]:
+        """An hour ahead, and then two hours back: behind everybody else's, and behind its own of a moment ago."""
+        self._cluster.set_clock(name, 3600)
+        await trio.sleep(_JUMP_S)
+        self._cluster.set_clock(name, -3600)
+        yield
+        self._cluster.set_clock(name, 0)
 
     @asynccontextmanager
     async def _all_killed(self, _: str) -> AsyncIterator[None]:

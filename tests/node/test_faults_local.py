@@ -23,7 +23,9 @@ from .cluster import Cluster
 async def test_what_clients_saw_while_parts_died_breaks_no_invariant(tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
     with (
-        Cluster.running(tmp_path, heartbeat_timeout=2, drain_timeout=2, max_unsent_bytes=524288) as cluster,
+        Cluster.running(
+            tmp_path, own_clock="node1", heartbeat_timeout=2, drain_timeout=2, max_unsent_bytes=524288
+        ) as cluster,
         file.open("wb") as out,
     ):
         cluster.wait_whole()
@@ -36,6 +38,8 @@ async def test_what_clients_saw_while_parts_died_breaks_no_invariant(tmp_path: P
                     await trio.sleep(3)
                 async with struck(target, recorder, "log leader killed", "leader"):
                     await trio.sleep(3)
+                async with struck(target, recorder, "clock jumps", "node1"):
+                    await trio.sleep(2)
                 await trio.sleep(3)
     index = Index(read(file))
     found = check_index(index)
@@ -43,6 +47,6 @@ async def test_what_clients_saw_while_parts_died_breaks_no_invariant(tmp_path: P
     print(as_text(made, found))
     assert not found
     assert made.acknowledged > 200
-    assert {fault.name for fault in made.faults} == {"node killed", "log leader killed"}
+    assert {fault.name for fault in made.faults} == {"node killed", "log leader killed", "clock jumps"}
     assert made.refusals["cid_conflict"]
     assert made.resent
