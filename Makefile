@@ -73,7 +73,7 @@ guards: $(VENV)/.installed ## take each guard of the playbooks out of a copy, an
 	@$(STEP) "Guards" python -m tests.guards "$(ONLY)"
 
 .PHONY: tools
-tools: ## what the tests use besides Python: tmux, strace, faketime, Node.js, Chromium; installs what is missing
+tools: ## what the tests use besides Python: tmux, strace, Node.js, Chromium; installs what is missing
 	@$(STEP) "Tools of the tests" tests/tools
 
 .PHONY: test
