@@ -19,6 +19,7 @@ COUNT ?= 100000
 SEED ?= 1
 SECONDS ?=
 ONLY ?=
+QUICK ?=
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help
@@ -54,7 +55,7 @@ node: $(VENV)/.installed ## run one chat node on SQLite on loopback, without Doc
 check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee break
 	@$(STEP) "ruff" ruff check
 	@$(STEP) "ruff format" ruff format --check
-	@$(STEP) "mypy" mypy node tests
+	@$(STEP) "mypy" mypy node tests bench
 	@$(STEP) "yamllint" yamllint --strict .
 	@$(STEP) "ansible-lint" ansible-lint --offline --strict
 	@$(STEP) "roles' variables" python tests/role_tables.py --check
@@ -67,6 +68,11 @@ fuzz: $(VENV)/.installed ## mutated inputs, each must end in an answer or a clos
 .PHONY: faults
 faults: $(VENV)/.installed ## break the lab while people chat, and judge what they saw: make faults SECONDS=3600 SEED=7
 	@$(STEP) "Faults" python -m tests.faults run --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS))
+
+.PHONY: bench
+bench: $(VENV)/.installed tools ## the node beside its peers on the same work: make bench ONLY=fanout200, or QUICK=yes
+	@$(STEP) "Peers" bench/peers/install
+	@$(STEP) "Bench" python -m bench $(if $(ONLY),--only "$(ONLY)",$(if $(QUICK),,--docs)) $(if $(QUICK),--quick)
 
 .PHONY: guards
 guards: $(VENV)/.installed ## take each guard of the playbooks out of a copy, and see its test fail: make guards ONLY=lock

@@ -150,8 +150,14 @@ def test_only_the_command_line_prints_or_exits(module: str) -> None:
     assert not outward_calls(SOURCES[module])
 
 
+@pytest.mark.parametrize("module", ["load", "talk", "wire", "dialects", "table"])
+def test_the_load_of_the_benchmark_shares_no_code_with_the_node(module: str) -> None:
+    inner = {name for name in imports((ROOT / "bench" / f"{module}.py").read_text()) if name.startswith("node")}
+    assert not inner
+
+
 def test_files_are_short() -> None:
-    sources = [path for folder in ("node", "tests") for path in (ROOT / folder).rglob("*.py")]
+    sources = [path for folder in ("node", "tests", "bench") for path in (ROOT / folder).rglob("*.py")]
     assert not {str(path): lines for path in sources if (lines := len(path.read_text().splitlines())) > MAX_LINES}
 
 
