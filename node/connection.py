@@ -133,8 +133,7 @@ class Connection:
 
     async def _send(self, frames: bytes) -> None:
         self._node.metrics.bytes_out_total.inc(len(frames))
-        with trio.fail_after(_WRITE_TIMEOUT_S):
-            await self._socket.send_frames(frames)
+        await self._socket.send_frames(frames, _WRITE_TIMEOUT_S)
 
     async def _from_store(self) -> bytes:
         """The next events of a room whose cursor is older than its buffer; empty when there are none."""

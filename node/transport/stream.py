@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 
 import trio
 
@@ -41,21 +43,50 @@ class SharedStream(trio.abc.Stream):
         """The handshake has been answered."""
         self._accepted.set()
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send everything, after whoever sends now."""
+    async def send_all(self, data: bytes | bytearray | memoryview, timeout_s: float = math.inf) -> None:
+        """Send everything, after whoever sends now. This is the hot path: what the kernel takes at once is not awaited.
+
+        Args:
+            timeout_s: how long it may take where it must be awaited.
+
+        Raises:
+            TooSlowError: it took longer.
+        """
         if self._ended:
             raise trio.ClosedResourceError("the connection is over")
-        await self.say_last(data)
+        await self.say_last(data, timeout_s)
 
-    async def say_last(self, data: bytes | bytearray | memoryview) -> None:
+    async def say_last(self, data: bytes | bytearray | memoryview, timeout_s: float = math.inf) -> None:
         """As :meth:`send_all`, also when the library has closed its side."""
-        async with self._lock:
+        await self._take_turn(timeout_s)
+        try:
             if self.torn:
                 raise trio.BrokenResourceError("an earlier write was cut short")
             self.torn = True
-            await self._stream.send_all(data)
+            sent = self._send_at_once(data)
+            if sent < len(data):
+                with trio.fail_after(timeout_s), memoryview(data)[sent:] as rest:
+                    await self._stream.send_all(rest)
             self.torn = False
             self.closing = self.closing or bytes(data[:1]) == _CLOSE_FRAME
+        finally:
+            self._lock.release()
+
+    async def _take_turn(self, timeout_s: float) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            with trio.fail_after(timeout_s):
+                await self._lock.acquire()
+
+    def _send_at_once(self, data: bytes | bytearray | memoryview) -> int:
+        """How much the kernel takes without waiting. An error shows again to who waits."""
+        if not isinstance(self._stream, trio.SocketStream):
+            return 0
+        try:
+            return os.write(self._stream.socket.fileno(), data)
+        except OSError:
+            return 0
 
     async def wait_send_all_might_not_block(self) -> None:
         """As in ``trio.abc.SendStream``."""

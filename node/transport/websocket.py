@@ -61,16 +61,17 @@ class ServerSocket:
         """
         return await _receive(self._connection)
 
-    async def send_frames(self, frames: bytes) -> None:
+    async def send_frames(self, frames: bytes, timeout_s: float = math.inf) -> None:
         """Send complete server frames, joined.
 
         Raises:
             Disconnected: they cannot be sent.
+            TooSlowError: the peer did not take them in time.
         """
         if (reason := self._connection.closed) is not None:
             raise Disconnected(reason.code, reason.reason)
         try:
-            await self._stream.send_all(frames)
+            await self._stream.send_all(frames, timeout_s)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise Disconnected(1006, str(error)) from None
 
