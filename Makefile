@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 VENV := .venv
+WEB := node/web/node_modules/.package-lock.json
 PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PATH
 # Ansible reads and writes text; a bare machine's locale may not be UTF-8.
@@ -46,10 +47,19 @@ clean: $(VENV)/.installed ## down, and the lab's images and package cache too
 	@$(STEP) "Images and caches" $(LAB) tests/lab/clean.yml
 	@$(STEP) "Docker engine" $(LAB) tests/lab/engine_stop.yml
 
+# The chat itself serves without its page, so where npm's registry is out of reach the node starts all the same.
 .PHONY: node
 node: $(VENV)/.installed ## run one chat node on SQLite on loopback, without Docker
+	@$(MAKE) --no-print-directory web || echo "No web client: its libraries could not be fetched." >&2
 	AUTH_MODE=guest DATA_DIR=$${DATA_DIR:-.make/data} WEBSOCKET_HOST=127.0.0.1 HTTP_HOST=127.0.0.1 LOG_FORMAT=text \
 	    chat-node serve
+
+.PHONY: web
+web: $(WEB) ## fetch the libraries of the web client, which the node serves at its HTTP port
+
+.PHONY: pictures
+pictures: tools ## take the pictures of the web client in docs/images anew
+	@$(STEP) "Pictures" python -m tests.browser.pictures
 
 .PHONY: check
 check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee break
@@ -79,7 +89,7 @@ guards: $(VENV)/.installed ## take each guard of the playbooks out of a copy, an
 	@$(STEP) "Guards" python -m tests.guards "$(ONLY)"
 
 .PHONY: tools
-tools: ## what the tests use besides Python: tmux, strace, Node.js, Chromium; installs what is missing
+tools: $(WEB) ## what the tests use besides Python: tmux, strace, Chromium, npm packages; installs what is missing
 	@$(STEP) "Tools of the tests" tests/tools
 
 .PHONY: test
@@ -97,6 +107,10 @@ lock: $(VENV)/.installed ## pin what pyproject.toml asks for, with hashes
 	    --output-file requirements.txt pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --native-tls --generate-hashes --extra dev \
 	    --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+
+$(WEB): node/web/package-lock.json | $(VENV)/.installed
+	@$(STEP) "Libraries of the web client" sh -c 'cd node/web && npm ci --silent --ignore-scripts'
+	@touch $@
 
 # Remade when the pins or the package's own metadata change.
 $(VENV)/.installed: requirements-dev.txt pyproject.toml

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from node.replica import Replica
 from node.server import Server
 from node.state.records import KNOWN_VERSION, WRITTEN_VERSION
 from node.submitter import Submitter
+from node.web import pages
 
 _BACKLOG = 1024
 _MAX_EXPORTS = 1
@@ -64,12 +66,14 @@ class App:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.metrics = Metrics()
         _make_directory(settings.data_dir)
         self._lock_fd = _hold(settings.data_dir)
         self.websocket = _bind(settings.websocket_host, settings.websocket_port, "WEBSOCKET_PORT")
         self.http = _bind(settings.http_host, settings.http_port, "HTTP_PORT")
+        # From here on the ports are those that were taken, also where any free one would do.
+        settings = replace(settings, websocket_port=_port(self.websocket), http_port=_port(self.http))
+        self.settings = settings
         self._http_address = _address(self.http)
         self._log, self._bus = _make_log(settings)
         self._hub = Hub(room_buffer_bytes=settings.max_unsent_bytes)
@@ -98,7 +102,7 @@ class App:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_signals)
-                app = make_app(self.readiness, self.metrics, self._admin)
+                app = make_app(self.readiness, self.metrics, self._admin, pages.routes(pages.load(), self._page_config))
                 nursery.start_soon(serve_http, app, self.http.detach(), trio.sleep_forever)
                 with trio.CancelScope() as running:
                     nursery.start_soon(self._cancel_on_stop, running)
@@ -153,6 +157,11 @@ class App:
     def beats(self) -> tuple[Beat, list[tuple[Beat, float]]]:
         """This node as the others see it; and the others, with the seconds since they were heard of."""
         return self._describe(), self._peers.ages if self._peers else []
+
+    def _page_config(self) -> pages.PageConfig:
+        settings, peers = self.settings, self._peers.alive if self._peers else []
+        urls = tuple(beat.url for beat in peers if beat.url)
+        return pages.PageConfig(settings.auth_mode, settings.websocket_port, settings.http_port, urls)
 
     @asynccontextmanager
     async def export(self) -> AsyncGenerator[AsyncGenerator[bytes]]:
@@ -383,5 +392,9 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
 
 
 def _address(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"{host}:{port}"
+    return f"{bound.getsockname()[0]}:{_port(bound)}"
+
+
+def _port(bound: socket.socket) -> int:
+    port: int = bound.getsockname()[1]
+    return port

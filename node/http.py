@@ -1,28 +1,33 @@
-"""The operators' port: liveness, readiness, metrics, the admin API. Chat clients have a port of their own."""
+"""The HTTP port: the web client for people; liveness, readiness, metrics and the admin API for operators."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypercorn.config import Config
 from hypercorn.trio import serve as hypercorn_serve
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from node.metrics import Metrics
+from node.web.pages import SecurityHeaders
 
 
-def make_app(readiness: Callable[[], dict[str, Any]], metrics: Metrics, admin: Mount) -> Starlette:
+def make_app(
+    readiness: Callable[[], dict[str, Any]], metrics: Metrics, admin: Mount, pages: Sequence[BaseRoute] = ()
+) -> Starlette:
     """The application.
 
     Args:
         readiness: the answer of ``/readyz``; ``ready`` in it decides between 200 and 503; brings gauges up to date.
         metrics: shown under ``/metrics``.
         admin: the admin API.
+        pages: the web client.
     """
 
     async def livez(_: Request) -> Response:
@@ -37,7 +42,8 @@ def make_app(readiness: Callable[[], dict[str, Any]], metrics: Metrics, admin: M
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
-        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics), admin],
+        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics), admin, *pages],
+        middleware=[Middleware(SecurityHeaders)],
     )
 
 

@@ -72,6 +72,7 @@ class Server:
                     nursery,
                     stream,
                     allowed_origins=settings.allowed_origins,
+                    page_port=settings.http_port,
                     max_frame_bytes=settings.max_frame_bytes,
                 )
         except (trio.TooSlowError, HandshakeRefused):

@@ -122,7 +122,7 @@ class NatsCluster:
     """Servers that form one cluster. ``with NatsCluster.running(directory) as cluster: ...``"""
 
     def __init__(self, directory: Path, size: int = 3, max_bytes: int = 1024**3, sync_interval: str = "always") -> None:
-        ports = iter(_free_ports(3 * size))
+        ports = iter(free_ports(3 * size))
         specs = [(f"nats{i + 1}", next(ports), next(ports), next(ports)) for i in range(size)]
         routes = ", ".join(f'"nats://route:{PASSWORD}@127.0.0.1:{route_port}"' for *_, route_port in specs)
         self.servers = []
@@ -194,7 +194,7 @@ def _binary() -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free now, from below the range that outgoing connections take theirs from.
 
     A server that is down for a while keeps its port that way.

@@ -21,7 +21,8 @@ ORDER = [
     "log.stream", "log.jetstream", "log.jetstream_copy", "export", "restore",
     "room", "outbox", "hub", "submitter", "replica", "cluster", "presence", "conversation",
     "transport.stream", "transport.handshake", "transport.websocket", "connection", "server",
-    "admin_key", "api.problems", "api.bodies", "api.operations", "api.gate", "api.openapi", "api.routes", "http",
+    "admin_key", "api.problems", "api.bodies", "api.operations", "api.gate", "api.openapi", "api.routes", "web.pages",
+    "http",
     "client_feed", "client_link", "client",
     "terminal.words", "terminal.transcript", "terminal.commands", "terminal.screen", "terminal.conversation",
     "terminal.chat",
@@ -60,7 +61,7 @@ CONFINED = {
     "argon2": {"accounts"},
     "prometheus_client": {"metrics", "http"},
     "hypercorn": {"http"},
-    "starlette": {"api.routes", "http"},
+    "starlette": {"api.routes", "web.pages", "http"},
     "click": {"cli"},
     "urwid": {"terminal.screen"},
 }

@@ -11,7 +11,7 @@ import binascii
 import contextlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import h11
 import trio
@@ -39,11 +39,14 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def read_request(stream: trio.abc.HalfCloseableStream, allowed_origins: tuple[str, ...]) -> tuple[bytes, bytes]:
+async def read_request(
+    stream: trio.abc.HalfCloseableStream, allowed_origins: tuple[str, ...], page_port: int
+) -> tuple[bytes, bytes]:
     """Receive a good request for a WebSocket: its bytes, put plainly, and those that came behind it.
 
     Args:
         allowed_origins: for browsers; ``*`` for any; empty: only pages of the same host.
+        page_port: where this host has the web client, besides the port of the WebSocket itself.
 
     Raises:
         HandshakeRefused: it was no such request, and has been answered with the fault.
@@ -52,7 +55,7 @@ async def read_request(stream: trio.abc.HalfCloseableStream, allowed_origins: tu
     try:
         request = await _receive_request(stream, parser)
         headers = _joined(request)
-        fault = fault_of(request, headers, allowed_origins)
+        fault = fault_of(request, headers, allowed_origins, page_port)
     except h11.RemoteProtocolError as error:
         fault = Fault(HTTPStatus(error.error_status_hint), str(error))
     if fault is not None:
@@ -100,10 +103,16 @@ def _plain_request(target: bytes, headers: dict[str, str]) -> bytes:
     return b"GET " + target + b" HTTP/1.1\r\n" + fields.encode("latin-1") + b"\r\n"
 
 
-def fault_of(request: h11.Request, headers: dict[str, str], allowed_origins: tuple[str, ...]) -> Fault | None:
+def fault_of(
+    request: h11.Request, headers: dict[str, str], allowed_origins: tuple[str, ...], page_port: int
+) -> Fault | None:
     """What a request lacks to become a WebSocket here, the first of it; None if nothing."""
     try:
-        return _http_fault(request, headers) or _websocket_fault(headers) or _origin_fault(headers, allowed_origins)
+        return (
+            _http_fault(request, headers)
+            or _websocket_fault(headers)
+            or _origin_fault(headers, allowed_origins, page_port)
+        )
     except ValueError:
         return Fault(HTTPStatus.BAD_REQUEST, "an address in the request is none")
 
@@ -134,13 +143,19 @@ def _websocket_fault(headers: dict[str, str]) -> Fault | None:
     return None
 
 
-def _origin_fault(headers: dict[str, str], allowed: tuple[str, ...]) -> Fault | None:
+def _origin_fault(headers: dict[str, str], allowed: tuple[str, ...], page_port: int) -> Fault | None:
     origin = headers.get("origin")
     if origin is None or "*" in allowed:
         return None
-    if origin in allowed if allowed else urlsplit(origin).netloc == headers["host"]:
+    if origin in allowed if allowed else _is_own(urlsplit(origin), headers["host"], page_port):
         return None
     return Fault(HTTPStatus.FORBIDDEN, "this origin is not allowed")
+
+
+def _is_own(origin: SplitResult, host: str, page_port: int) -> bool:
+    """Whether a page came from the host that it connects to: from the same port, or from the node's HTTP port."""
+    own = urlsplit(f"//{host}")
+    return origin.netloc == host or (origin.hostname, origin.port) == (own.hostname, page_port)
 
 
 def _upgrade_required(text: str) -> Fault:

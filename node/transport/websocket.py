@@ -117,6 +117,7 @@ async def accept(
     transport: trio.abc.HalfCloseableStream,
     *,
     allowed_origins: tuple[str, ...],
+    page_port: int,
     max_frame_bytes: int,
 ) -> ServerSocket:
     """Do the server's handshake. The caller sets the deadline.
@@ -124,11 +125,12 @@ async def accept(
     Args:
         nursery: the connection's own; the library's reader lives there and may raise whatever a peer provokes.
         allowed_origins: for browsers; ``*`` for any; empty: only pages of the same host.
+        page_port: where this host has the web client, besides the port of the WebSocket itself.
 
     Raises:
         HandshakeRefused: and answered.
     """
-    stream = SharedStream(transport, *await read_request(transport, allowed_origins))
+    stream = SharedStream(transport, *await read_request(transport, allowed_origins, page_port))
     request = await trio_websocket.wrap_server_stream(
         nursery, stream, max_message_size=max_frame_bytes, receive_buffer_size=_RECEIVE_BYTES
     )

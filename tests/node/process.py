@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -41,6 +42,13 @@ def chat_node(*arguments: str, timeout_s: float = 30, text: str = "", **settings
         timeout=timeout_s,
         check=False,
     )
+
+
+def program(name: str) -> str:
+    """Where a program is that the tests want."""
+    found = shutil.which(name)
+    assert found, f"{name} is missing: run `make tools`"
+    return found
 
 
 def until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:

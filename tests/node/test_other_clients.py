@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.documents import ROOT
 from tests.nats_cluster import die_with_parent
 
-from .process import NodeProcess, chat_node
+from .process import NodeProcess, chat_node, program
 
 pytestmark = pytest.mark.timeout(120)
 CLIENTS = ROOT / "tests" / "clients"
@@ -34,13 +33,6 @@ CHROMIUM = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
 ]  # fmt: skip
 HELLO = "hello \N{WAVING HAND SIGN}"
-
-
-def program(name: str) -> str:
-    """Where a program is that the tests want."""
-    found = shutil.which(name)
-    assert found, f"{name} is missing: run `make tools`"
-    return found
 
 
 class Talker:

@@ -202,6 +202,7 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "4.4-version-thirteen": (426, with_("Sec-WebSocket-Version", "thirteen")),
     "11.3.5-two-versions": (426, request("/ws", "Sec-WebSocket-Version: 13")),
     "4.2.2/2-other-origin": (403, request("/ws", "Origin: https://evil.example")),
+    "4.2.2/2-other-port": (403, request("/ws", "Origin: http://x:1")),
     "4.2.2/2-origin-is-no-address": (400, request("/ws", "Origin: http://[")),
     "4.2.2/4-other-path": (404, request("/elsewhere")),
     "4.2.2/4-no-path": (404, request("/")),
@@ -239,6 +240,7 @@ ACCEPTED: dict[str, bytes] = {
         "/ws", "Sec-WebSocket-Protocol: chat, superchat", "Sec-WebSocket-Extensions: permessage-deflate; x=1"
     ),
     "4.2.2/2-same-origin": request("/ws", "Origin: http://x"),
+    "4.2.2/2-page-of-the-same-node": request("/ws", "Origin: http://x:9090"),
     "4.2.1/1-unknown-fields": request("/ws", "Cookie: \xe9=1", "X-Forwarded-For: ::1"),
 }
 

@@ -188,6 +188,8 @@ def test_names_and_tags_follow_the_content(tmp_path: Path) -> None:
     first = chat.tree_hash(str(tmp_path), ["node"])
     (tmp_path / "node" / "__pycache__").mkdir()
     (tmp_path / "node" / "__pycache__" / "a.pyc").write_text("x")
+    (tmp_path / "node" / "node_modules").mkdir()
+    (tmp_path / "node" / "node_modules" / "a.js").write_text("fetched anew in the image")
     assert chat.tree_hash(str(tmp_path), ["node"]) == first
     (tmp_path / "node" / "a.py").write_text("2")
     assert chat.tree_hash(str(tmp_path), ["node"]) != first

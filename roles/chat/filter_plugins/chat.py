@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SHORT_HASH_CHARS = 12
-IGNORED = {"__pycache__"}
+IGNORED = {"__pycache__", "node_modules"}
 
 
 def names_by_content(values: dict[str, str], prefix: str) -> dict[str, str]:

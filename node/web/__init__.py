@@ -1,0 +1,1 @@
+"""The web client: the page as files (``static/``, plain JavaScript modules), and what serves it."""

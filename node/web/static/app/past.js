@@ -1,0 +1,67 @@
+// What was said before: pages of a room's history, threads, searches.
+
+const PAGE = 50;
+const THREAD = 500;
+
+export class Past {
+  constructor(link, changed) {
+    this._link = link;
+    this._changed = changed;
+  }
+
+  /** The last messages, and all that come from now on; also the way back from earlier ones. */
+  async latest(room, { again = false } = {}) {
+    if (!again && (room.timeline.live || room.loading)) return;
+    room.forget();
+    room.timeline.live = true;
+    await this._page(room, {});
+  }
+
+  /** What was said before what is known. */
+  async earlier(room) {
+    const { complete, first } = room.timeline;
+    if (room.loading || complete || first === undefined) return;
+    await this._page(room, { before: first });
+  }
+
+  /** What was said after what is known, where that does not reach to the end. */
+  async later(room) {
+    const { live, reach } = room.timeline;
+    if (room.loading || live || reach === 0) return;
+    await this._upTo(room, reach + PAGE);
+  }
+
+  /** A message of whatever time, in the middle of a page. */
+  async around(room, seq) {
+    room.forget();
+    await this._upTo(room, seq + PAGE / 2);
+  }
+
+  async thread(room, seq) {
+    return (await this._link.ask("history", { room: room.id, thread: seq, limit: THREAD })).msgs;
+  }
+
+  search(fields) {
+    return this._link.ask("search", fields);
+  }
+
+  /** A page that ends at `seq`. Where that is the end, what comes from now on goes on from it. */
+  async _upTo(room, seq) {
+    Object.assign(room.timeline, { live: seq >= room.head, reach: seq });
+    await this._page(room, { before: seq + 1 });
+  }
+
+  async _page(room, where) {
+    const { timeline } = room;
+    room.loading = true;
+    this._changed();
+    try {
+      const { msgs, first } = await this._link.ask("history", { room: room.id, limit: PAGE, ...where });
+      timeline.add(msgs);
+      if (msgs.length === 0 || timeline.first <= first) timeline.complete = true;
+    } finally {
+      room.loading = false;
+      this._changed();
+    }
+  }
+}

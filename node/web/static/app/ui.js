@@ -1,0 +1,45 @@
+// What the page itself remembers: which panel and dialog are open, what was searched, the last problem.
+
+const PROBLEM_MS = 8_000;
+
+export class Ui {
+  constructor(changed) {
+    this._changed = changed;
+    /** `{kind: "members" | "search" | "thread", …}` beside the messages, or null. */
+    this.panel = null;
+    /** `{kind, …}` above everything, or null. */
+    this.dialog = null;
+    this.problem = "";
+    /** Message under which the emoji are offered. */
+    this.reacting = null;
+    /** Message that was gone to. */
+    this.target = null;
+    /** Completion of a name in the composer: `{names, at, chosen}` or null. */
+    this.completion = null;
+    this.announcement = "";
+  }
+
+  show(fields) {
+    Object.assign(this, fields);
+    this._changed();
+  }
+
+  openDialog(kind, fields = {}) {
+    this.show({ dialog: { kind, ...fields } });
+  }
+
+  closeDialog() {
+    this.show({ dialog: null });
+  }
+
+  tell(problem) {
+    clearTimeout(this._problemTimer);
+    this._problemTimer = setTimeout(() => this.show({ problem: "" }), PROBLEM_MS);
+    this.show({ problem });
+  }
+
+  /** Said by screen readers, not seen. The same words twice are said twice. */
+  say(text) {
+    this.show({ announcement: text === this.announcement ? `${text}\u00a0` : text });
+  }
+}
