@@ -206,6 +206,7 @@ class _File:
         self._writer.execute("PRAGMA journal_mode = WAL")
         self._writer.execute("PRAGMA synchronous = FULL")
         self._writer.execute(f"PRAGMA journal_size_limit = {16 * 1024 * 1024}")
+        self._writer.execute("PRAGMA wal_autocheckpoint = 4000")
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         if version == 0:
             create_tables(self._writer, new_epoch())

@@ -21,6 +21,9 @@ SCHEMA_VERSION = 4
 
 _SEQ_BITS = 36
 
+_CHECKPOINT_PAGES = 4000
+"""So much (16 MB) is written beside the file before it is moved there: a page that changes often is moved once."""
+
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE producer (id TEXT PRIMARY KEY, n INTEGER, position INTEGER) WITHOUT ROWID;
@@ -112,6 +115,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA cache_size = -65536")
+    db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     return db
 
 
