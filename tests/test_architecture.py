@@ -20,7 +20,7 @@ ORDER = [
     "log.base", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.sqlite_copy",
     "log.stream", "log.jetstream", "log.jetstream_copy", "export", "restore",
     "room", "outbox", "hub", "submitter", "replica", "cluster", "presence", "conversation",
-    "transport.stream", "transport.handshake", "transport.websocket", "connection", "server",
+    "transport.inbound", "transport.stream", "transport.handshake", "transport.websocket", "connection", "server",
     "admin_key", "api.problems", "api.bodies", "api.operations", "api.gate", "api.openapi", "api.routes", "web.pages",
     "http",
     "client_feed", "client_link", "client",
@@ -34,7 +34,8 @@ ORDER = [
 PURE = [
     "errors", "keys", "limits", "auth", "protocol.frames", "protocol.requests", "protocol.pushes", "protocol.answers",
     "protocol.translate", "protocol.session", "state.records", "state.model", "state.outcome", "state.room_rules",
-    "state.message_rules", "state.server_rules", "state.rules", "terminal.transcript", "terminal.commands",
+    "state.message_rules", "state.server_rules", "state.rules", "transport.inbound", "terminal.transcript",
+    "terminal.commands",
 ]  # fmt: skip
 IMPURE = {
     "asyncio", "datetime", "os", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time", "trio",

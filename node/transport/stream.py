@@ -1,4 +1,5 @@
-"""A TCP stream that several writers may share, and that knows when it last heard something."""
+"""A TCP stream that several writers may share, that knows when it last heard something, and whose reader takes the
+ordinary messages out before the WebSocket library sees them."""
 
 from __future__ import annotations
 
@@ -8,9 +9,13 @@ import os
 
 import trio
 
+from node.transport.inbound import Inbound
+
 _LINGER_S = 1.0
 _DISCARD_BYTES = 65536
 _CLOSE_FRAME = b"\x88"
+_TEXTS_AHEAD = 64
+"""So many messages may wait before no more is read; as many are handed out without a turn for others."""
 
 
 class SharedStream(trio.abc.Stream):
@@ -23,17 +28,23 @@ class SharedStream(trio.abc.Stream):
         stream: the transport, owned from now on.
         request: bytes of the handshake that were read already; the first to be received here.
         early: what came behind them; received once :meth:`accepted` was called.
+        max_frame_bytes: as in :class:`~node.transport.inbound.Inbound`.
 
     Attributes:
         closing: whether a close frame has been sent.
     """
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream, request: bytes, early: bytes) -> None:
+    def __init__(
+        self, stream: trio.abc.HalfCloseableStream, request: bytes, early: bytes, max_frame_bytes: int
+    ) -> None:
         self._stream = stream
         self._request = request
         self._early = early
         self._accepted = trio.Event()
         self._ended = False
+        self._inbound = Inbound(max_frame_bytes)
+        self._heard = trio.Event()
+        self._taken = trio.Event()
         self._lock = trio.StrictFIFOLock()
         self.torn = False
         self.closing = False
@@ -68,7 +79,9 @@ class SharedStream(trio.abc.Stream):
                 with trio.fail_after(timeout_s), memoryview(data)[sent:] as rest:
                     await self._stream.send_all(rest)
             self.torn = False
-            self.closing = self.closing or bytes(data[:1]) == _CLOSE_FRAME
+            if bytes(data[:1]) == _CLOSE_FRAME:
+                self.closing = True
+                self._taken.set()
         finally:
             self._lock.release()
 
@@ -93,25 +106,68 @@ class SharedStream(trio.abc.Stream):
         async with self._lock:
             await self._stream.wait_send_all_might_not_block()
 
+    async def next_text(self) -> str | None:
+        """The next ordinary message; None once there are no more of them, and the library is to be asked."""
+        texts = self._inbound.texts
+        while not texts:
+            if self._inbound.over:
+                return None
+            await self._heard.wait()
+            self._heard = trio.Event()
+        if len(texts) % _TEXTS_AHEAD == 0:
+            await trio.lowlevel.checkpoint()
+        if len(texts) <= _TEXTS_AHEAD:
+            self._taken.set()
+        return texts.popleft()
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Receive, and note the time."""
-        if self._ended:
-            raise trio.ClosedResourceError("the connection is over")
-        data: bytes | bytearray
+        """Receive what is the library's, and note the time."""
         if self._request:
             data, self._request = self._request, b""
             return data
         await self._accepted.wait()
+        while True:
+            try:
+                data = await self._receive(max_bytes)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._leave_to_library()
+                raise
+            if not data:
+                self._leave_to_library()
+            passed = self._inbound.take(data)
+            if self._inbound.texts or self._inbound.over:
+                self._heard.set()
+            if passed or not data:
+                return passed
+            await self._let_catch_up()
+
+    async def _let_catch_up(self) -> None:
+        """Wait while much is heard that has not been taken up; who was told goodbye is heard no more."""
+        texts = self._inbound.texts
+        while len(texts) >= _TEXTS_AHEAD and not self.closing:
+            self._taken = trio.Event()
+            await self._taken.wait()
+        if self.closing:
+            texts.clear()
+
+    async def _receive(self, max_bytes: int | None) -> bytes:
+        if self._ended:
+            raise trio.ClosedResourceError("the connection is over")
         if self._early:
             data, self._early = self._early, b""
         else:
-            data = await self._stream.receive_some(max_bytes)
+            data = bytes(await self._stream.receive_some(max_bytes))
         self.heard_at = trio.current_time()
         return data
+
+    def _leave_to_library(self) -> None:
+        self._inbound.give_up()
+        self._heard.set()
 
     async def aclose(self) -> None:
         """No more is sent or received. The transport stays open for :meth:`part`, and is closed by :meth:`abort`."""
         self._ended = True
+        self._leave_to_library()
         await trio.lowlevel.checkpoint()
 
     async def part(self) -> None:

@@ -59,7 +59,8 @@ class ServerSocket:
         Raises:
             Disconnected: there will be no more.
         """
-        return await _receive(self._connection)
+        text = await self._stream.next_text()
+        return text if text is not None else await _receive(self._connection)
 
     async def send_frames(self, frames: bytes, timeout_s: float = math.inf) -> None:
         """Send complete server frames, joined.
@@ -130,7 +131,8 @@ async def accept(
     Raises:
         HandshakeRefused: and answered.
     """
-    stream = SharedStream(transport, *await read_request(transport, allowed_origins, page_port))
+    early = await read_request(transport, allowed_origins, page_port)
+    stream = SharedStream(transport, *early, max_frame_bytes)
     request = await trio_websocket.wrap_server_stream(
         nursery, stream, max_message_size=max_frame_bytes, receive_buffer_size=_RECEIVE_BYTES
     )
