@@ -87,6 +87,9 @@ FILES = {
     "usr/lib/os-release": OS_RELEASE.encode(),
     "var/lib/dpkg/status": STATUS.encode(),
     "opt/chat/lib/python3.11/site-packages/trio_websocket-0.12.2.dist-info/METADATA": METADATA.encode(),
+    "opt/chat/web/node_modules/marked/package.json": b'{"name": "marked", "version": "18.2.1"}',
+    "opt/chat/web/node_modules/@x/y/package.json": b'{"name": "@x/y", "version": "1.0.0"}',
+    "opt/chat/web/node_modules/marked/lib/package.json": b'{"type": "module"}',
     "bin/server": go_program(MODULES),
     "bin/sh": b"\x7fELF no Go",
 }
@@ -106,6 +109,8 @@ def test_what_is_installed_is_listed_and_nothing_else() -> None:
         ("golang", "stdlib", "1.26.1"),
         ("golang", "x", "v2.0.0"),
         ("golang", "y", "v1.1.0"),
+        ("npm", "@x/y", "1.0.0"),
+        ("npm", "marked", "18.2.1"),
         ("pypi", "trio-websocket", "0.12.2"),
     ]
 
@@ -120,6 +125,8 @@ def test_a_package_s_source_is_known_for_debian_s_advisories() -> None:
 def test_what_cannot_be_read_is_no_empty_list() -> None:
     with pytest.raises(RuntimeError, match="is a link"):
         read(FILES, link="a.dist-info/METADATA")
+    with pytest.raises(RuntimeError, match="is a link"):
+        read(FILES, link="node_modules/a/package.json")
     cut = archive(FILES).getvalue()[:1800]
     assert sbom._stream(io.BytesIO(cut)) is None
     assert sbom.python_packages("Version: 1\n\n") == set()
@@ -166,6 +173,7 @@ def test_the_document_is_cyclonedx_1_5_and_the_same_each_time() -> None:
     assert "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bb1?arch=amd64&distro=debian-12" in purls
     assert "pkg:pypi/trio-websocket@0.12.2" in purls
     assert "pkg:golang/fork/z@v1.0.1" in purls
+    assert "pkg:npm/%40x/y@1.0.0" in purls
     parts = {dependency["ref"]: dependency["dependsOn"] for dependency in made["dependencies"]}
     assert parts["chat-system"] == [OTHER, IMAGE]
     assert "pkg:golang/x@v2.0.0" in parts[OTHER]

@@ -72,7 +72,8 @@ def main() -> None:
 def scan(module: AnsibleModule, sbom: dict[str, Any]) -> tuple[list[Finding], list[str]]:
     """All findings, and what was not checked."""
     python = packages(sbom, "pypi")
-    others = {"Debian packages": packages(sbom, "deb"), "Go modules": packages(sbom, "golang")}
+    kinds = {"Debian packages": "deb", "Go modules": "golang", "npm packages": "npm"}
+    others = {words: packages(sbom, kind) for words, kind in kinds.items()}
     found = pip_audit(module, python)
     trivy = module.get_bin_path("trivy")
     if trivy:

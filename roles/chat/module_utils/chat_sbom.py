@@ -1,7 +1,8 @@
 """What is in an image, by the lists that it carries, as a CycloneDX 1.5 document.
 
 Debian packages come from dpkg's status (deb-control(5)), Python's from the METADATA of their `*.dist-info` directories
-(PEP 376, PEP 566), Go modules from the build information that the linker leaves in a program (Go's `debug/buildinfo`).
+(PEP 376, PEP 566), npm's from the `package.json` of theirs, Go modules from the build information that the linker
+leaves in a program (Go's `debug/buildinfo`).
 Pure functions, but for `exported`, which reads an image through Docker and runs nothing of it.
 """
 
@@ -21,6 +22,7 @@ from urllib.parse import quote
 
 DPKG_STATUS = re.compile(r"^var/lib/dpkg/(status|status\.d/[^/]+)$")
 PYTHON_METADATA = re.compile(r"\.dist-info/METADATA$")
+NPM_METADATA = re.compile(r"(^|/)node_modules/(@[^/]+/)?[^/@]+/package\.json$")
 OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
 ELF, GO_BUILD = b"\x7fELF", b"\xff Go buildinf:"
 GO_HEADER_BYTES, GO_SENTINEL_BYTES = 32, 16
@@ -35,7 +37,7 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 
 @dataclass(frozen=True, order=True)
 class Package:
-    """A package. ``kind`` is the type of its package URL: deb, pypi or golang."""
+    """A package. ``kind`` is the type of its package URL: deb, pypi, npm or golang."""
 
     kind: str
     name: str
@@ -81,6 +83,12 @@ def python_packages(metadata: str) -> set[Package]:
     return {Package("pypi", re.sub(r"[-_.]+", "-", headers["Name"]).lower(), headers["Version"])}
 
 
+def npm_packages(metadata: str) -> set[Package]:
+    """The package of a package.json; none if the file names none."""
+    told = json.loads(metadata)
+    return {Package("npm", told["name"], told["version"])} if told.get("name") and told.get("version") else set()
+
+
 def go_packages(program: bytes) -> set[Package]:
     """The modules, and Go's own library, of which a program of Go 1.18 or later is linked; none for any other."""
     at = program.find(GO_BUILD)
@@ -121,7 +129,7 @@ def contents(archive: Iterable[tarfile.TarInfo], read: Callable[[tarfile.TarInfo
     found = Contents()
     for member in archive:
         path = member.name.removeprefix("./")
-        if (member.islnk() or member.issym()) and PYTHON_METADATA.search(path):
+        if (member.islnk() or member.issym()) and (PYTHON_METADATA.search(path) or NPM_METADATA.search(path)):
             raise RuntimeError(f"{path} is a link, which is not followed; so this image cannot be scanned.")
         if not member.isfile():
             continue
@@ -131,6 +139,8 @@ def contents(archive: Iterable[tarfile.TarInfo], read: Callable[[tarfile.TarInfo
             found.packages |= debian_packages(read(member).decode(errors="replace"))
         elif PYTHON_METADATA.search(path):
             found.packages |= python_packages(read(member).decode(errors="replace"))
+        elif NPM_METADATA.search(path):
+            found.packages |= npm_packages(read(member).decode(errors="replace"))
         elif member.mode & 0o111 and member.size < PROGRAM_BYTES_MAX:
             program = read(member)
             found.packages |= go_packages(program) if program.startswith(ELF) else set()
