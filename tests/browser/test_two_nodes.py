@@ -59,6 +59,7 @@ def test_reactions_edits_deletions_and_threads_are_seen_by_the_other(two: tuple[
     thread.get_by_label("Reply in the thread").fill("indeed")
     thread.get_by_label("Reply in the thread").press("Enter")
     expect(bo.page.get_by_role("button", name="2 replies")).to_be_visible()
+    expect(thread.locator("li.message")).to_have_count(3)
     thread.get_by_role("button", name="Close").click()
     ana.do("shall we?", "Edit")
     expect(ana.composer).to_have_value("shall we?")

@@ -247,8 +247,10 @@ export class Chat {
     if (!room) return;
     if (!room.take(event, this.me)) return this._resume(room, false);
     if (event.op === "room" && event.change === "deleted") return this._gone(room, `${room.name} was deleted`);
-    if (event.op === "msg" && event.from !== this.me) this._heard(room, event);
-    if (event.op === "msg" && event.from === this.me) this._echoed(event);
+    if (event.op !== "msg") return;
+    if (event.from === this.me) this._echoed(event);
+    else this._announce(room, event);
+    this._how.onMessage(room, event);
   }
 
   /** The event of one's own message may come before its acknowledgement; then it is there already. */
@@ -257,11 +259,10 @@ export class Chat {
     if (entry) entry.echoed = true;
   }
 
-  _heard(room, event) {
+  _announce(room, event) {
     if (room.id === this.current || event.mentions?.includes(this.me) || room.dm) {
       this._how.say(`${event.from} in ${room.name}: ${event.body.slice(0, 200)}`);
     }
-    this._how.onHeard(room, event);
   }
 
   _gone(room, why) {

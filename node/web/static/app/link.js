@@ -46,6 +46,7 @@ export class Link {
     this._timers = {};
     this._socket = null;
     this._online = false;
+    this._moving = false;
     this.state = { phase: "connecting", node: null };
     this._wake = () => this.wake();
     this._offline = () => this._end(CLOSE_LOST, "this device is offline");
@@ -92,7 +93,7 @@ export class Link {
 
   _connect() {
     this._forget();
-    this._tell({ phase: "connecting" });
+    this._tell({ phase: this._moving ? "moving" : "connecting" });
     let socket;
     try {
       socket = new WebSocket(this._urls[0]);
@@ -119,6 +120,7 @@ export class Link {
   _welcome(welcome) {
     clearTimeout(this._timers.connect);
     this._online = true;
+    this._moving = false;
     const waiting = [...this._calls.values()];
     const before = this.state.lastNode;
     this._tell({ phase: "online", node: welcome.node, lastNode: welcome.node, movedFrom: before !== welcome.node ? before : null });
@@ -152,7 +154,8 @@ export class Link {
   /** This node goes away: leave it when it says so, for one that it names. */
   _drain({ reconnect_after_ms: afterMs, prefer }) {
     const movable = this._how.movable ? prefer : [];
-    this._tell({ ...this.state, phase: "moving" });
+    this._moving = true;
+    this._tell({ phase: "moving" });
     this._after("drain", afterMs, () => {
       this._rotate(movable);
       this._drop();
@@ -163,6 +166,7 @@ export class Link {
 
   _end(code, reason) {
     if (this.state.phase === "ended") return;
+    this._moving = false;
     const steady = this._online && Date.now() - this._openedAt > STEADY_MS;
     this._drop();
     if (this._isFinal(code)) return this._finish(code, reason);

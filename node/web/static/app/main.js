@@ -91,7 +91,7 @@ function enter(credentials) {
     changed,
     say: (text) => ui.say(text),
     onReady: () => page.hashChanged(),
-    onHeard: (room, event) => page.heard(room, event),
+    onMessage: (room, event) => page.heard(room, event),
     onInvited: (room, by) => room.dm || ui.tell(`${by} invited you to ${room.name}`),
     onProblem: (problem) => ui.tell(problem),
     onEnd: ({ reason }) => leave(`${reason || "The node closed the connection for good"}. Sign in again; what was not sent is kept.`),

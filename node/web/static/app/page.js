@@ -1,6 +1,7 @@
 // What people do with the page: where they go, what they type, which keys they press.
 
 import { completed, complete, bytesOf, draftOf, keepDraft } from "./composer.js";
+import { notify } from "./notify.js";
 import { focusMessage } from "./scroll.js";
 import { actionsOf } from "./views/message.js";
 import { inOrder } from "./views/sidebar.js";
@@ -75,8 +76,14 @@ export class Page {
     return room !== null;
   }
 
-  async enter(room) {
-    if (await this._chat.enter(room.id)) this.go(room.id);
+  async enter(id) {
+    if (await this._chat.enter(id)) this.go(id);
+  }
+
+  /** The room that the address names, where this user is not in it: somebody may have given them the link. */
+  get stranger() {
+    const id = decodeURIComponent(location.hash.slice(1));
+    return /^[a-z0-9][a-z0-9._-]{0,63}$/.test(id) && !this._chat.rooms.get(id)?.mine ? id : null;
   }
 
   async deleteRoom(room) {
@@ -128,6 +135,7 @@ export class Page {
 
   /** A message came: if it is of the thread that is shown, it goes there as well. */
   heard(room, event) {
+    notify(room, event, this._chat.me, () => this.go(room.id));
     const { panel } = this._ui;
     if (panel?.kind === "thread" && room.id === this._chat.current && event.thread === panel.seq) this.openThread(panel.seq);
   }

@@ -1,6 +1,8 @@
 // What opens above the page. The browser keeps the keyboard inside, closes on Escape, and gives the focus back.
 
 import { html, nothing } from "../../vendor/lit-html/lit-html.js";
+import { live } from "../../vendor/lit-html/directives/live.js";
+import { canNotify, notifies, wantNotifications } from "../notify.js";
 import { plural } from "../words.js";
 import { dialogForm } from "./forms.js";
 import { deleteView, memberView, settingsView } from "./moderation.js";
@@ -143,11 +145,20 @@ function menuView(chat, ui, page) {
         </label>`,
       )}
     </fieldset>
+    ${canNotify() ? notifyView(ui) : nothing}
     <p class="actions">
       <button @click=${() => ui.openDialog("help")}>Keys</button>
       ${chat.roles.includes("admin") ? html`<button @click=${() => ui.openDialog("notice")}>Notice to everybody</button>` : nothing}
       <button @click=${() => page.signOut()}>Sign out</button>
     </p>`;
+}
+
+function notifyView(ui) {
+  const want = async (event) => {
+    if ((await wantNotifications(event.target.checked)) !== event.target.checked) ui.tell("The browser does not allow notifications here");
+    ui.openDialog("menu");
+  };
+  return html`<label><input type="checkbox" .checked=${live(notifies())} @change=${want} /> Notify me of mentions and direct messages</label>`;
 }
 
 const KEYS = [

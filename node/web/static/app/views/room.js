@@ -20,10 +20,19 @@ export function roomView(chat, ui, page) {
 }
 
 function noRoomView(chat, page) {
+  const { stranger } = page;
+  if (chat.listed && stranger) return strangerView(stranger, page);
   const words = chat.listed ? "Choose a room, or find one." : "One moment…";
   return html`<main class="room empty">
     <p>${words}</p>
     ${chat.listed ? html`<p><button class="primary" @click=${() => page.discover()}>Find a room</button></p>` : nothing}
+  </main>`;
+}
+
+function strangerView(id, page) {
+  return html`<main class="room empty">
+    <p>You are not in the room <strong>${id}</strong>.</p>
+    <p><button class="primary" @click=${() => page.enter(id)}>Join ${id}</button> <a href="#">All rooms</a></p>
   </main>`;
 }
 

@@ -57,7 +57,7 @@ function sectionView(title, rooms, chat, page) {
 }
 
 function entryView(room, chat, page) {
-  if (room.role === "invited") return html`<button @click=${() => page.enter(room)}>Join ${room.name}</button>`;
+  if (room.role === "invited") return html`<button @click=${() => page.enter(room.id)}>Join ${room.name}</button>`;
   const current = room.id === chat.current;
   const typing = room.typing.size > 0 && !current;
   return html`<a href="#${room.id}" class=${room.unread > 0 ? "unread" : ""} aria-current=${current ? "page" : "false"}

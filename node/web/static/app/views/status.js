@@ -9,7 +9,7 @@ export function connectionInWords({ connection, resuming, unsent }) {
   const waiting = unsent > 0 ? ` ${unsent} unsent, kept.` : "";
   const { phase, node, lastNode, movedFrom, failures = 0 } = connection;
   if (phase === "ended") return ["lost", `Not connected.${waiting}`];
-  if (phase === "moving") return ["busy", `${node} goes away: moving to another node…`];
+  if (phase === "moving") return ["busy", `${lastNode} goes away: moving to another node…${waiting}`];
   if (phase === "online" && resuming) return ["busy", `Resuming on ${node}…`];
   if (phase === "online" && movedFrom) return ["online", `Connected, moved from ${movedFrom} to ${node}.${waiting}`];
   if (phase === "online") return ["online", `Connected to ${node}.${waiting}`];
