@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -329,8 +328,19 @@ def test_a_reload_comes_back_to_the_room_and_the_draft(ana: Person) -> None:
     ana.composer.fill("")
 
 
-def test_what_may_not_be_sent_is_kept_and_said(ana: Person, node: NodeProcess, tmp_path: Path) -> None:
+def test_what_is_too_long_is_said_and_stays(ana: Person) -> None:
     ana.say("x" * 16_385)
     expect(ana.page.get_by_role("alert").filter(has_text="Too long by 1 byte")).to_be_visible()
     expect(ana.composer).to_have_value("x" * 16_385)
     ana.composer.fill("")
+
+
+def test_what_the_browser_kept_in_another_form_does_no_harm(browser: Browser, node: NodeProcess) -> None:
+    person = Person(browser.new_context(), "old")
+    person.page.goto(page_of(node))
+    for name, text in (("a", "{"), ("b", "null"), ("c", '{"cid": "c"}')):
+        person.page.evaluate(f"localStorage.setItem('chat.unsent.old.{name}', '{text}')")
+    person.sign_in(page_of(node))
+    expect(person.status).to_have_text("Connected to node1.")
+    assert person.problems == []
+    person.context.close()

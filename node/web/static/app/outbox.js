@@ -58,7 +58,7 @@ export class Outbox {
     if (!key?.startsWith(this._prefix)) return;
     const cid = key.slice(this._prefix.length);
     if (newValue === null) this._entries.delete(cid);
-    else this._entries.set(cid, JSON.parse(newValue));
+    else this._take(newValue);
     this._onChange();
   }
 
@@ -93,9 +93,16 @@ export class Outbox {
 
   _load() {
     const keys = Object.keys(this._storage).filter((key) => key.startsWith(this._prefix));
-    for (const key of keys) {
-      const entry = JSON.parse(this._storage.getItem(key));
-      this._entries.set(entry.cid, entry);
+    for (const key of keys) this._take(this._storage.getItem(key));
+  }
+
+  /** What an older page, or somebody's hand, left in another form is no message. */
+  _take(text) {
+    try {
+      const entry = JSON.parse(text);
+      if (typeof entry.room === "string" && typeof entry.body === "string") this._entries.set(entry.cid, entry);
+    } catch {
+      // left where it is
     }
   }
 }

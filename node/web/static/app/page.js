@@ -9,6 +9,15 @@ import { inOrder } from "./views/sidebar.js";
 const THEME = "chat.theme";
 const REGIONS = [".sidebar a[aria-current=page], .sidebar button", ".timeline", "#composer", ".panel"];
 
+/** The room that the address names; somebody may have mistyped it. */
+function roomInAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
 /** Give something the keyboard once it has been rendered. */
 const focusSoon = (selector) => requestAnimationFrame(() => document.querySelector(selector)?.focus());
 
@@ -33,12 +42,12 @@ export class Page {
 
   /** The address names the room, so that the browser's back button and a reload do what they should. */
   go(id) {
-    if (decodeURIComponent(location.hash.slice(1)) === id) this.hashChanged();
+    if (roomInAddress() === id) this.hashChanged();
     else location.hash = id;
   }
 
   hashChanged() {
-    const id = decodeURIComponent(location.hash.slice(1));
+    const id = roomInAddress();
     const chat = this._chat;
     this._ui.show({ panel: id === chat.current ? this._ui.panel : null, reacting: null, completion: null });
     if (id === "") {
@@ -82,7 +91,7 @@ export class Page {
 
   /** The room that the address names, where this user is not in it: somebody may have given them the link. */
   get stranger() {
-    const id = decodeURIComponent(location.hash.slice(1));
+    const id = roomInAddress();
     return /^[a-z0-9][a-z0-9._-]{0,63}$/.test(id) && !this._chat.rooms.get(id)?.mine ? id : null;
   }
 

@@ -121,7 +121,8 @@ function paletteView(message, { chat, room, ui }) {
 
 /** A message that is not acknowledged yet. */
 export function unsentView(entry, { chat, connected }) {
-  const state = entry.failed ? `Not sent: ${entry.failed}` : connected ? "Sending…" : "Kept, and sent when there is a connection";
+  const kept = entry.unkept ? "The browser keeps nothing here: sent when there is a connection, if the page stays open" : "Kept, and sent when there is a connection";
+  const state = entry.failed ? `Not sent: ${entry.failed}` : connected ? "Sending…" : kept;
   return html`<li class="message unsent ${entry.failed ? "failed" : ""}" data-cid=${entry.cid}>
     ${avatarView(chat.me)}
     <div class="content">
