@@ -8,11 +8,14 @@ Exit code 1: an invariant is broken, or the cluster did not come back by itself;
 from __future__ import annotations
 
 import argparse
+import logging
 import math
+import secrets
 import sys
 from pathlib import Path
 
 import httpx
+import structlog
 import trio
 
 from tests.faults.checker import check_index
@@ -40,6 +43,9 @@ def main(arguments: list[str]) -> int:
         return 2
     directory.mkdir(parents=True, exist_ok=True)
     history = directory / "history.jsonl"
+    # That connections break is what clients are there for.
+    logging.getLogger("websockets").setLevel(logging.CRITICAL + 1)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     trio.run(_run, lab, history, asked.seed, asked.seconds, asked.only)
     return judge(history, directory / "report.json", directory / "availability.png")
 
@@ -69,7 +75,7 @@ async def _run(lab: Lab, history: Path, seed: int, seconds: float, only: list[st
         blows = each_once(faults, seed) if once else for_ever(faults, seed)
         with history.open("wb") as out:
             recorder = Recorder(out)
-            async with workload(target, recorder, Shape(seed=seed, storm_s=_STORM_S)):
+            async with workload(target, recorder, Shape(seed=seed, storm_s=_STORM_S, run=f"-{secrets.token_hex(3)}")):
                 await strike_all(target, recorder, blows, seconds, _tell)
 
 

@@ -7,7 +7,6 @@ can still be told to let packets through again.
 from __future__ import annotations
 
 import shlex
-import subprocess
 from typing import Any
 
 import msgspec
@@ -85,10 +84,10 @@ class Machine:
             pid: a process whose network is meant; the machine's own otherwise.
         """
         chains = " ".join(
-            f"chain {hook}{number} {{ type filter hook {hook} priority -350; {match} drop; }}"
+            f"chain {hook}{number} {{ type filter hook {hook} priority -350; {match} drop; }};"
             for number, (hook, match) in enumerate(rule.split(":", 1) for rule in rules)
         )
-        await self.shell(f"{_inside(pid)} nft {shlex.quote(f'table {_TABLE} {{ {chains} }}')}")
+        await self.shell(f"echo 'table {_TABLE} {{ {chains} }}' | {_inside(pid)} nft --file -")
 
     async def mend(self, pid: str = "") -> None:
         """Drop nothing any more. A network that went with its process need not be mended."""
@@ -154,7 +153,7 @@ def _disk(service: str) -> str:
 
 async def _run(*command: str, check: bool = True) -> str:
     with trio.fail_after(_COMMAND_TIMEOUT_S):
-        done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.PIPE, check=False)
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     if check and done.returncode:
         raise FaultError(f"{shlex.join(command)}: {done.stderr.decode().strip()}")
     return str(done.stdout.decode())

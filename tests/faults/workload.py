@@ -48,6 +48,7 @@ class Shape:
         moderated: users who are kicked and banned; the first of them has two clients.
         pause_s: mean time between two things that a client does.
         storm_s: mean time between two moments at which all raw clients lose their connection.
+        run: tells the rooms of this run from those of an earlier one on the same cluster.
     """
 
     seed: int = 1
@@ -58,12 +59,13 @@ class Shape:
     rooms: int = 3
     pause_s: float = 0.3
     storm_s: float = math.inf
+    run: str = ""
 
 
 @asynccontextmanager
 async def workload(target: Target, recorder: Recorder, shape: Shape) -> AsyncIterator[Setting]:
     """Everybody chats until the block ends; then as told above. The cluster must be whole at both ends."""
-    rooms = [f"room-{shape.seed}-{number}" for number in range(shape.rooms)]
+    rooms = [f"room-{shape.seed}{shape.run}-{number}" for number in range(shape.rooms)]
     victims = [f"victim{number}" for number in range(1, shape.moderated + 1)]
     setting = Setting(target, recorder, rooms, shape.seed, shape.pause_s, victims)
     recorder.note(Plan(list(target.nodes), rooms, shape.seed))
