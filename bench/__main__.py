@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -104,7 +103,7 @@ def written(rows: Results) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", default="", help=f"rows, by space: {' '.join(ROWS)}")
-    parser.add_argument("--servers", default=" ".join(_SERVERS), help="by space; in quotes where a name has one")
+    parser.add_argument("--servers", default=",".join(_SERVERS), help="separated by commas")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="does it work at all? Under a minute; keeps nothing")
     parser.add_argument("--docs", action="store_true", help="keep the figures in docs/bench")
@@ -123,7 +122,7 @@ def main() -> None:
     if arguments.quick:
         results = measure(names, 1, quick=True, servers=_QUICK_SERVERS)
     else:
-        results = measure(names, arguments.rounds, quick=False, servers=shlex.split(arguments.servers))
+        results = measure(names, arguments.rounds, quick=False, servers=arguments.servers.split(","))
         keep(results, about, DOCS if arguments.docs else ROOT / ".make" / "bench")
     print("\n" + written(results))
     if not all(found for row in results.values() for found in row.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,8 +77,8 @@ def chat_node(directory: Path, *, clustered: bool = False) -> Iterator[Server]:
 @contextmanager
 def _peer(kind: str, directory: Path) -> Iterator[Server]:
     command = {
-        "ws": ["node", str(_PEERS / "ws.js")],
-        "socketio": ["node", str(_PEERS / "socketio.js")],
+        "ws": [_node_js(), str(_PEERS / "ws.js")],
+        "socketio": [_node_js(), str(_PEERS / "socketio.js")],
         "websockets": [sys.executable, str(_PEERS / "broadcast.py")],
         "nats": [sys.executable, str(_PEERS / "nats_server.py"), str(directory)],
     }[kind]
@@ -86,7 +87,19 @@ def _peer(kind: str, directory: Path) -> Iterator[Server]:
         yield Server(kind, _announced_port(process), [process.pid])
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _node_js() -> str:
+    """The real program: one in the Python environment is a script that runs it as a child, and would be measured."""
+    own = Path(sys.executable).parent
+    path = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != own)
+    found = shutil.which("node", path=path)
+    if found is None:
+        raise FileNotFoundError("Node.js is not installed: make tools")
+    return found
 
 
 def _announced_port(process: subprocess.Popen[bytes]) -> int:
