@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 PATIENCE_MS = 20_000
-"""For what depends on nodes that come and go; other things are waited for as long as Playwright does."""
+"""How long anything may take; much, because other tests may keep the processors busy."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class Person:
@@ -34,7 +36,7 @@ class Person:
 
     def _new_page(self) -> Page:
         page = self.context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("console", lambda said: self.problems.append(said.text) if "Content Security" in said.text else None)
         return page
@@ -43,7 +45,7 @@ class Person:
         self.page.goto(address)
         self.page.get_by_label("Name").fill(self.name)
         self.page.get_by_role("button", name="Sign in").click()
-        expect(self.status).to_contain_text("Connected to", timeout=PATIENCE_MS)
+        expect(self.status).to_contain_text("Connected to")
 
     def leave(self) -> None:
         """Close the page; what the browser keeps stays."""
@@ -99,15 +101,19 @@ class Person:
     def room(self, name: str) -> Locator:
         return self.page.get_by_role("navigation").get_by_role("link", name=name)
 
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for what Playwright cannot wait for by itself: the page's policy lets it poll nothing in the page."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not condition():
+            assert time.monotonic() < deadline, f"did not come about: {what}"
+            self.page.wait_for_timeout(50)
+
     def wait_sent(self) -> None:
         """Wait until nothing that was typed is kept any more."""
         kept = "Object.keys(localStorage).some((key) => key.startsWith('chat.unsent.'))"
-        deadline = time.monotonic() + PATIENCE_MS / 1000
-        while self.page.evaluate(kept):
-            assert time.monotonic() < deadline, "still not sent"
-            self.page.wait_for_timeout(50)
+        self.wait_for(lambda: not self.page.evaluate(kept), "sent")
 
     def sees(self, *texts: str) -> None:
         """Each of these messages once."""
         for text in texts:
-            expect(self.message(text)).to_have_count(1, timeout=PATIENCE_MS)
+            expect(self.message(text)).to_have_count(1)
