@@ -18,6 +18,7 @@ import httpx
 import structlog
 import trio
 
+from tests.faults.check_liveness import Limits
 from tests.faults.checker import check_index
 from tests.faults.history import Recorder, read
 from tests.faults.index import Index
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     """Run the command. Returns the exit code."""
     asked = _parser().parse_args(arguments)
     if asked.command == "judge":
-        return judge(asked.history, asked.report, asked.plot)
+        return judge(asked.history, asked.report, asked.plot, asked.patience)
     directory: Path = asked.directory / f"seed-{asked.seed}"
     lab = Lab()
     if not (lab.inventory / "hosts.yml").exists():
@@ -47,16 +48,16 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("websockets").setLevel(logging.CRITICAL + 1)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     trio.run(_run, lab, history, asked.seed, asked.seconds, asked.only)
-    return judge(history, directory / "report.json", directory / "availability.png")
+    return judge(history, directory / "report.json", directory / "availability.png", asked.patience)
 
 
-def judge(history: Path, report_file: Path | None, plot_file: Path | None) -> int:
+def judge(history: Path, report_file: Path | None, plot_file: Path | None, patience: float) -> int:
     """Print the report of a history, and write it and its picture if wanted. Returns the exit code."""
     if not history.is_file():
         sys.stderr.write(f"{history}: there is no such history\n")
         return 2
     index = Index(read(history))
-    found = check_index(index)
+    found = check_index(index, Limits(patience=patience))
     made = report(index, found)
     sys.stdout.write(as_text(made, found) + "\n")
     if report_file is not None:
@@ -95,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("history", type=Path)
     again.add_argument("report", type=Path, nargs="?", help="file for the figures")
     again.add_argument("plot", type=Path, nargs="?", help="file for the picture")
+    for command in (run, again):
+        command.add_argument("--patience", type=float, default=1.0, help="multiplies all limits of time (1)")
     return parser
 
 

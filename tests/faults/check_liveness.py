@@ -21,6 +21,7 @@ class Limits(Struct):
         recovery_s: the longest from the end of a fault that left too little to serve until sends succeed.
         memory_bytes: how much a node may grow, at most, over what it had first.
         descriptors, tasks: how many more a node may have at the end than at the start, with no clients.
+        patience: by how much all times are multiplied, those of faults too: on a machine that does other work as well.
     """
 
     calm_s: float = 10.0
@@ -28,6 +29,7 @@ class Limits(Struct):
     memory_bytes: int = 200 * 2**20
     descriptors: int = 32
     tasks: int = 32
+    patience: float = 1.0
 
 
 def goes_on(index: Index, limits: Limits) -> Iterator[Violation]:
@@ -39,8 +41,8 @@ def goes_on(index: Index, limits: Limits) -> Iterator[Violation]:
             continue
         begin, end = attempts[0].begin, done.end if done is not None else attempts[-1].end
         allowed_s, since, faults = spans.allowed(begin, end)
-        if end - since > allowed_s:
-            text = f"a send took {end - since:.1f} s, and {allowed_s:g} s are allowed"
+        if end - since > allowed_s * limits.patience:
+            text = f"a send took {end - since:.1f} s, and {allowed_s * limits.patience:g} s are allowed"
             yield Violation(13, "slow", text, [*_ends(attempts, done), *faults])
     for node in index.samples:
         yield from _bounded(index, node, limits)

@@ -70,14 +70,16 @@ async def workload(target: Target, recorder: Recorder, shape: Shape) -> AsyncIte
     setting = Setting(target, recorder, rooms, shape.seed, shape.pause_s, victims)
     recorder.note(Plan(list(target.nodes), rooms, shape.seed))
     await _prepare(setting)
-    await _sample(setting, figures=True)
+    await _sample(setting)
     clients = _raw_clients(setting, shape)
     chatters = [Chatter(client, moderates=client.user == _FOUNDER) for client in clients]
     people: list[Callable[[], Awaitable[None]]] = [chatter.run for chatter in chatters]
     urls = [target.url(node) for node in target.nodes]
     people += [Reference(f"ref{number}", setting, urls).run for number in range(1, shape.references + 1)]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_sample_often, setting)
+        # Each node has a loop of its own, so that none waits for another that does not answer.
+        for node in target.nodes:
+            nursery.start_soon(_sample_often, setting, node)
         nursery.start_soon(_storms, setting, shape.storm_s)
         for run in people:
             nursery.start_soon(run)
@@ -89,7 +91,7 @@ async def workload(target: Target, recorder: Recorder, shape: Shape) -> AsyncIte
             await read_node(setting, node, _READER)
         nursery.cancel_scope.cancel()
     await trio.sleep(_QUIET_S)
-    await _sample(setting, figures=True)
+    await _sample(setting)
     await _note_states(setting)
 
 
@@ -155,22 +157,20 @@ async def _storms(setting: Setting, mean_s: float) -> None:
             setting.storm()
 
 
-async def _sample_often(setting: Setting) -> None:
+async def _sample_often(setting: Setting, node: str) -> None:
     count = 0
     while True:
         await trio.sleep(_SAMPLE_S)
         count += 1
-        await _sample(setting, figures=count % _FIGURES_EVERY == 0)
+        await _sample_one(setting, node, figures=count % _FIGURES_EVERY == 0)
 
 
-async def _sample(setting: Setting, *, figures: bool) -> None:
-    """Note how each node is; none waits for another that does not answer."""
-    async with trio.open_nursery() as nursery:
-        for node in setting.target.nodes:
-            nursery.start_soon(_sample_one, setting, node, figures)
+async def _sample(setting: Setting) -> None:
+    for node in setting.target.nodes:
+        await _sample_one(setting, node, figures=True)
 
 
-async def _sample_one(setting: Setting, node: str, figures: bool) -> None:
+async def _sample_one(setting: Setting, node: str, *, figures: bool) -> None:
     at = setting.recorder.now()
     look = await setting.target.look(node, figures=figures)
     if look is None:

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.faults.__main__ import main
+from tests.faults.check_liveness import Limits
 from tests.faults.checker import check_index
 from tests.faults.history import Entry, Fault, Final, Recorder, Send
 from tests.faults.index import Index
@@ -79,3 +80,10 @@ def test_a_history_in_a_file_is_judged(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["judge", str(bad)]) == 1
     assert "n2 did not show r at the end" in capsys.readouterr().out
     assert main(["judge", str(tmp_path / "none")]) == 2
+
+
+def test_patience_multiplies_the_limits_of_time() -> None:
+    history = clean()
+    index = Index(bend(history, find(history, Fault), limit_s=1.0))
+    assert {violation.what for violation in check_index(index)} == {"slow"}
+    assert check_index(index, Limits(patience=20)) == []
