@@ -58,13 +58,17 @@ def _directory() -> Iterator[Path]:
         yield Path(path)
 
 
-def measure(names: Sequence[str], rounds: int, *, quick: bool, servers: Sequence[str]) -> Results:
-    """The rows with these names; a server that fails a row is named and has no figure there."""
+def measure(names: Sequence[str], arguments: argparse.Namespace) -> Results:
+    """The rows with these names, each kept when it is done; a server that fails a row has no figure there."""
     results: Results = {}
+    wanted = _QUICK_SERVERS if arguments.quick else arguments.servers.split(",")
     for name in names:
-        row = ROWS[name]
-        spec = row.spec | (row.quick or {} if quick else {})
-        results[name] = measure_row(name, row, spec, [server for server in row.servers if server in servers], rounds)
+        row, about = ROWS[name], machine()
+        spec = row.spec | (row.quick or {} if arguments.quick else {})
+        servers = [server for server in row.servers if server in wanted]
+        results[name] = measure_row(name, row, spec, servers, 1 if arguments.quick else arguments.rounds)
+        if not arguments.quick:
+            keep({name: results[name]}, about, DOCS if arguments.docs else ROOT / ".make" / "bench")
     return results
 
 
@@ -118,12 +122,7 @@ def main() -> None:
     if unknown:
         print(f"No such row: {', '.join(unknown)}. There are: {' '.join(ROWS)}", file=sys.stderr)
         sys.exit(2)
-    about = machine()
-    if arguments.quick:
-        results = measure(names, 1, quick=True, servers=_QUICK_SERVERS)
-    else:
-        results = measure(names, arguments.rounds, quick=False, servers=arguments.servers.split(","))
-        keep(results, about, DOCS if arguments.docs else ROOT / ".make" / "bench")
+    results = measure(names, arguments)
     print("\n" + written(results))
     if not all(found for row in results.values() for found in row.values()):
         print("Some work was not done: see FAILED above.", file=sys.stderr)

@@ -43,7 +43,6 @@ def talk(wires: Wires, spec: Spec) -> Figures:
     senders = [wire for place, wire in enumerate(opened) if place % members < spec["senders"]]
     mark_senders(senders, wires.dialect.acknowledgement if spec.get("acknowledged") else b"")
     wires.settle()
-    wires.stay()
     rooms = [groups[place // spec["senders"]] for place in range(len(senders))]
     talking = Talk(wires, senders, rooms, audience=members, pids=spec["pids"])
     timed = opened[::_SAMPLED] if spec.get("timed") else []

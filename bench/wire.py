@@ -28,6 +28,7 @@ _OPEN_AT_ONCE = 64
 _OPEN_TIMEOUT_S = 120.0
 _SILENCE_S = 0.3
 _ANSWER_TIMEOUT_S = 20.0
+_STAY_S = 8.0
 
 
 class LoadError(Exception):
@@ -110,10 +111,11 @@ class Wires:
         self._by_fd: dict[int, Wire] = {}
         self.all: list[Wire] = []
         self.heard = 0
+        self._stayed_at = time.monotonic()
 
     def close(self) -> None:
         """Close all connections."""
-        for wire in self.all:
+        for wire in self._by_fd.values():
             wire.sock.close()
         self._epoll.close()
 
@@ -132,9 +134,10 @@ class Wires:
                 data = self._take(wire)
                 if wire in opening and wire.opening(data):
                     opening.discard(wire)
+                    self.all.append(wire)
+            self._stay()
             if time.monotonic() > deadline:
                 raise LoadError(f"{len(opened)} connections, {len(opening)} not open: {next(iter(opening)).stuck_at}")
-        self.all += opened
         return opened
 
     def _handshake(self) -> Step:
@@ -163,6 +166,7 @@ class Wires:
 
     def count(self, timeout_s: float, on_own: Callable[[Wire, int], None]) -> bool:
         """Read what is there, once; ``on_own`` is told how many of a sender's own came. False: nothing was there."""
+        self._stay()
         buffer, came = self._buffer, False
         for wire in self._ready(timeout_s):
             came = True
@@ -193,11 +197,13 @@ class Wires:
         while self.count(_SILENCE_S, lambda wire, own: None):
             pass
 
-    def stay(self) -> None:
-        """Show servers that close silent connections that these live: by a pong unasked (RFC 6455, 5.5.3)."""
-        pong = frame(b"", 10)
-        for wire in self.all:
-            wire.send(pong)
+    def _stay(self) -> None:
+        """Now and then, show servers that close silent connections that these live: unasked pongs (RFC 6455, 5.5.3)."""
+        now = time.monotonic()
+        if now > self._stayed_at + _STAY_S:
+            self._stayed_at, pong = now, frame(b"", 10)
+            for wire in self.all:
+                wire.send(pong)
 
 
 def mark_senders(wires: list[Wire], acknowledgement: bytes) -> None:
