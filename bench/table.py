@@ -83,7 +83,8 @@ def verdict(figure: Figure, goal: Goal, medians: Mapping[str, float]) -> str:
         ratio = ours / against
         reached = [ratio <= factor if figure.less else ratio >= factor for factor in (goal.least, goal.beyond)]
         told = f"{number(ratio)} x {goal.of}" if goal.of else f"{number(ours)} {figure.unit}"
-    word = "beyond" if reached[1] else "reached" if reached[0] else "**not reached**"
+    further = reached[1] and goal.beyond != goal.least
+    word = "beyond" if further else "reached" if reached[0] else "**not reached**"
     return f"{told}: {word}"
 
 

@@ -42,7 +42,7 @@ def test_verdict_on_a_ratio(figure: Figure, ours: float, word: str) -> None:
 
 def test_verdict_on_a_sum_and_on_a_figure_by_itself() -> None:
     plus = Goal("ws", 1, 1, plus=5)
-    assert verdict(LESS, plus, {"chat": 14, "ws": 10}) == "ws + 4 ms: beyond"
+    assert verdict(LESS, plus, {"chat": 14, "ws": 10}) == "ws + 4 ms: reached"
     assert verdict(LESS, plus, {"chat": 16, "ws": 10}) == "ws + 6 ms: **not reached**"
     assert verdict(MORE, Goal("", 20, 30), {"chat": 25}) == "25 messages/s: reached"
 
