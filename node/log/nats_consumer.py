@@ -18,7 +18,6 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from node.errors import LogUnavailable
 from node.log.base import TAIL_BATCH_BYTES, TAIL_BATCH_ENTRIES, Entry
 
-_API_TIMEOUT_S: Final = 5.0
 _HEARTBEAT_S: Final = 1.0
 _SILENCE_S: Final = 3.0
 """No message and no heartbeat for so long: the consumer is gone."""
@@ -61,8 +60,8 @@ class Consumer:
         self._awaited = 0
         self._failure: str | None = None
 
-    async def start(self) -> None:
-        """Make the consumer on the server and ask for the first batch."""
+    async def start(self, timeout_s: float) -> None:
+        """Make the consumer on the server, within ``timeout_s``, and ask for the first batch."""
         self._subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._receive)
         config = ConsumerConfig(
             name=self._name,
@@ -73,7 +72,7 @@ class Consumer:
             mem_storage=True,
             num_replicas=1,
         )
-        await self._client.jsm(timeout=_API_TIMEOUT_S).add_consumer(self._stream, config)
+        await self._client.jsm(timeout=timeout_s).add_consumer(self._stream, config)
         await self._pull()
 
     async def next_batch(self, client: Client) -> Sequence[Entry]:

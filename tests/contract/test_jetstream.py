@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -122,6 +123,24 @@ async def test_without_quorum_nothing_is_known_until_it_is_back(jetstream: JetSt
         assert await append_surely(log, "e:2", b"2") == 2
         assert await surely(log.last) == 2
         assert log.reachable
+
+
+async def test_a_tail_that_is_refused_again_and_again_leaves_nothing_behind(jetstream: JetStreamBackend) -> None:
+    [first, *others] = jetstream.cluster.servers
+    async with opened(jetstream, 1) as [log], trio.open_nursery() as nursery:
+        follower = Follower(log)
+        nursery.start_soon(follower.run)
+        await append_surely(log, "e:1", b"1")
+        await follower.reach(1)
+        for server in others:
+            await in_thread(server.kill)
+        await trio.sleep(14)  # the servers wait for a leader for 10 s before they refuse at once
+        told: Any = first.monitor("/connz")
+        assert max(connection["subscriptions"] for connection in told["connections"]) <= 4
+        jetstream.cluster.start()
+        await append_surely(log, "e:2", b"2")
+        await follower.reach(2)
+        nursery.cancel_scope.cancel()
 
 
 async def test_tails_and_appends_go_on_across_a_rolling_restart(jetstream: JetStreamBackend) -> None:
