@@ -297,7 +297,9 @@ class Conversation:
 
     async def _history(self, request: requests.History) -> None:
         view = await self._member_view(request.room)
-        before = view.head + 1 if request.before is None else request.before
+        # What is said from here on is in no page that names this head.
+        end = view.head + 1
+        before = end if request.before is None else min(request.before, end)
         payloads = await self._node.replica.read(
             lambda reader: reader.messages(view.no, before, request.limit, self._page_bytes, request.thread)
         )

@@ -15,6 +15,8 @@ from tests.node.process import NodeProcess
 from .reading import append_surely
 from .system_calls import calls, sent_at, synced_at, traced
 
+_TOLD_S = 1.0
+"""A call is told when it has ended, which may be after what it sent has come."""
 MARK = "a-body-that-is-written-nowhere-else"
 
 
@@ -29,6 +31,7 @@ async def test_a_majority_of_the_log_servers_has_synced_before_the_acknowledgeme
             await append_surely(log, "e:1", b"before")
             async with traced([server.pid for server in cluster.servers], tmp_path) as files:
                 position = await append_surely(log, "e:2", MARK.encode())
+                await trio.sleep(_TOLD_S)
         finally:
             await log.aclose()
     servers = [calls(file) for file in files]
@@ -45,7 +48,7 @@ async def test_a_single_node_has_synced_before_its_answer_leaves(tmp_path: Path)
             await client.join("room", limit=0)
             async with traced([node.process.pid], tmp_path) as [file]:
                 acknowledged = await client.send("room", MARK)
-                await trio.sleep(0.2)
+                await trio.sleep(_TOLD_S)
     done = calls(file)
     synced, pushed = synced_at(done, MARK), sent_at(done, MARK)
     answered = sent_at(done, rf"\"seq\":{acknowledged.seq}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -12,6 +13,7 @@ import trio
 
 from node.auth import sign_token
 from node.outbox import Outbox
+from node.state.records import SendMessage
 from node.transport.websocket import Disconnected
 
 from .fakes import MemoryLog
@@ -52,6 +54,22 @@ async def fill(talker: Talker, room: str, count: int, size: int = 1) -> None:
 
 def seqs(pushes: list[dict[str, Any]]) -> list[int]:
     return [push["seq"] for push in pushes]
+
+
+async def test_a_page_ends_where_its_head_says(node: LocalNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with talking(node.url, "ana") as ana:
+        await fill(ana, "a", 2)
+        read, reads = node.replica.read, itertools.count(1)
+
+        async def slow_read(query: Any) -> Any:
+            if next(reads) == 2:  # the head is known, the messages are not read yet
+                await node.submitter.commit(SendMessage(room="a", user="ana", ts=1, cid="late", body="y"))
+            return await read(query)
+
+        monkeypatch.setattr(node.replica, "read", slow_read)
+        page = await ana.ask(op="history", room="a", before=1000)
+    assert next(reads) > 2
+    assert page["msgs"][-1]["seq"] == page["head"]
 
 
 async def test_an_acknowledged_message_is_in_the_next_page_and_on_the_next_join(node: LocalNode) -> None:
