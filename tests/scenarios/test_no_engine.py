@@ -65,7 +65,7 @@ def test_all_tests_without_an_engine(tmp_path: Path, no_engine: dict[str, str], 
     assert "no such luck" in done.stdout, done.stdout
     assert LEFT_OUT in done.stdout
     assert "make check" in done.stdout
-    assert "pytest -q --durations=15 tests/contract tests/node\n" in done.stdout
+    assert "pytest -q --durations=15 tests/contract tests/node tests/browser\n" in done.stdout
     assert "make up" not in done.stdout
     assert done.returncode == (1 if ci else 0), done.stdout
 
