@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 
+from tests.faults.check_liveness import Limits
 from tests.faults.checker import check_index
 from tests.faults.history import Recorder, read
 from tests.faults.index import Index
@@ -19,8 +20,11 @@ from tests.faults.workload import Shape, workload
 
 from .cluster import Cluster
 
+_PATIENCE = 3
+"""This machine does other work as well."""
 
-@pytest.mark.timeout(120)
+
+@pytest.mark.timeout(180)
 async def test_what_clients_saw_while_parts_died_breaks_no_invariant(tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
     with (
@@ -41,7 +45,7 @@ async def test_what_clients_saw_while_parts_died_breaks_no_invariant(tmp_path: P
                     await trio.sleep(2)
                 await trio.sleep(3)
     index = Index(read(file))
-    found = check_index(index)
+    found = check_index(index, Limits(patience=_PATIENCE))
     made = report(index, found)
     print(as_text(made, found))
     assert not found
