@@ -256,7 +256,7 @@ class NatsThread:
     async def _use(self, client: Client, lost: asyncio.Event) -> None:
         """Offer ``client`` to callers until it breaks."""
         logger.info("nats_connected", server=client.connected_url and client.connected_url.netloc)
-        self._client = client
+        self._client, self._last_error = client, None
         try:
             for subscription in self._subscriptions:
                 await client.subscribe(subscription.subject, cb=subscription.deliver)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import httpx
 import trio
@@ -139,10 +139,8 @@ class LabTarget(Target):
         await self._by(host).kill_engine()
         yield
 
-    @asynccontextmanager
-    async def _host_killed(self, host: str) -> AsyncIterator[None]:
-        async with _unplugged([self._by(host)]):
-            yield
+    def _host_killed(self, host: str) -> AbstractAsyncContextManager[None]:
+        return _unplugged([self._by(host)])
 
     @asynccontextmanager
     async def _log_leaders_host_killed(self, _: str) -> AsyncIterator[None]:
@@ -154,10 +152,8 @@ class LabTarget(Target):
         async with _unplugged([await self._swarm_leader()]):
             yield
 
-    @asynccontextmanager
-    async def _all_killed(self, _: str) -> AsyncIterator[None]:
-        async with _unplugged(self._machines):
-            yield
+    def _all_killed(self, _: str) -> AbstractAsyncContextManager[None]:
+        return _unplugged(self._machines)
 
     @asynccontextmanager
     async def _service_frozen(self, service: str) -> AsyncIterator[None]:
@@ -169,15 +165,14 @@ class LabTarget(Target):
         finally:
             await machine.signal("CONT", pid)
 
-    @asynccontextmanager
-    async def _host_cut_off(self, host: str) -> AsyncIterator[None]:
-        async with _cut(self._by(host), "prerouting:iifname eth0", "postrouting:oifname eth0"):
-            yield
+    def _host_cut_off(self, host: str) -> AbstractAsyncContextManager[None]:
+        return _cut(self._by(host), "prerouting:iifname eth0", "postrouting:oifname eth0")
 
-    @asynccontextmanager
-    async def _host_hears_nothing(self, host: str) -> AsyncIterator[None]:
-        async with _cut(self._by(host), "prerouting:iifname eth0"):
-            yield
+    def _host_hears_nothing(self, host: str) -> AbstractAsyncContextManager[None]:
+        return _cut(self._by(host), "prerouting:iifname eth0")
+
+    def _clients_cut_off(self, node: str) -> AbstractAsyncContextManager[None]:
+        return _cut(self._by(node), "prerouting:iifname eth0 tcp dport 8080")
 
     @asynccontextmanager
     async def _routes_cut(self, server: str) -> AsyncIterator[None]:
@@ -185,11 +180,6 @@ class LabTarget(Target):
         both = f"tcp dport {_ROUTE_PORT}", f"tcp sport {_ROUTE_PORT}"
         rules = [f"{hook}:{match}" for hook in ("prerouting", "postrouting") for match in both]
         async with _cut(machine, *rules, pid=await machine.pid(server)):
-            yield
-
-    @asynccontextmanager
-    async def _clients_cut_off(self, node: str) -> AsyncIterator[None]:
-        async with _cut(self._by(node), "prerouting:iifname eth0 tcp dport 8080"):
             yield
 
     @asynccontextmanager
@@ -242,10 +232,10 @@ class LabTarget(Target):
 
 @asynccontextmanager
 async def _unplugged(machines: Sequence[Machine]) -> AsyncIterator[None]:
-    async with trio.open_nursery() as nursery:
-        for machine in machines:
-            nursery.start_soon(machine.unplug)
     try:
+        async with trio.open_nursery() as nursery:
+            for machine in machines:
+                nursery.start_soon(machine.unplug)
         yield
     finally:
         for machine in machines:

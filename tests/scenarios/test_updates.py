@@ -34,7 +34,7 @@ async def test_an_update_and_the_way_back(lab: Lab, first_image: str) -> None:
     async with chatting.talk(lab, "scenario.update") as going, sampling.ready_nodes(lab) as samples:
         updated = await _play("update", "-e", "version=v2", "-e", "reason=scenario")
         assert updated.code == 0, updated.output[-3000:]
-        images = _images(lab)
+        images = await trio.to_thread.run_sync(_images, lab)
         assert len(images) == 1
         assert images != {first_image}
         ledger = await _play("releases")
