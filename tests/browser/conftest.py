@@ -13,7 +13,7 @@ from tests.nats_cluster import PASSWORD, USER, NatsCluster, free_ports
 from tests.node.process import NodeProcess, program, until
 
 # No requests but those of the page.
-CHROMIUM = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server"]
+CHROMIUM = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server"]
 
 
 def page_of(node: NodeProcess) -> str:

@@ -244,6 +244,25 @@ def test_keyboard_alone(browser: Browser, node: NodeProcess) -> None:
     person.context.close()
 
 
+def test_a_browser_that_draws_no_frames_shows_the_page_all_the_same(browser: Browser, node: NodeProcess) -> None:
+    context = browser.new_context()
+    context.add_init_script("window.requestAnimationFrame = () => 1")
+    person = Person(context, "fay")
+    page, press = person.page, person.page.keyboard.press
+    page.goto(page_of(node))
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.type("fay")
+    press("Enter")
+    expect(person.status).to_contain_text("Connected to")
+    page.get_by_role("button", name="New room").focus()
+    press("Enter")
+    expect(page.get_by_label("Id")).to_be_focused()
+    page.keyboard.type("frameless")
+    press("Enter")
+    expect(person.composer).to_be_focused()
+    person.context.close()
+
+
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_accessibility(browser: Browser, node: NodeProcess, colours: str) -> None:
     person = Person(browser.new_context(color_scheme=colours), f"eve-{colours}")  # type: ignore[arg-type]

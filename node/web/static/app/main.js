@@ -15,6 +15,7 @@ import { signInView } from "./views/signin.js";
 const SESSION = "chat.session";
 const LAST_USER = "chat.user";
 const CONFIG_RETRY_MS = 2_000;
+const NO_FRAME_MS = 200;
 
 const root = document.getElementById("app");
 const scroller = new Scroller();
@@ -23,24 +24,24 @@ let config = null;
 let chat = null;
 let page = null;
 let signIn = { kind: null, problem: "" };
-let due = false;
+let due = null;
 
 // --- showing ---
 
+/** Show it with the next frame; a page that is hidden or covered is given none, but its title still tells what is unread. */
 function changed() {
-  if (due) return;
-  due = true;
-  // Nothing is drawn in a hidden tab, but its title still tells what is unread.
-  if (document.hidden) setTimeout(show, 200);
-  else requestAnimationFrame(show);
+  due ??= { frame: requestAnimationFrame(show), timer: setTimeout(show, NO_FRAME_MS) };
 }
 
 function show() {
-  due = false;
+  cancelAnimationFrame(due.frame);
+  clearTimeout(due.timer);
+  due = null;
   scroller.before();
   render(view(), root);
   openDialogs();
   scroller.after(chat?.room, ui.target);
+  ui.giveFocus();
   page?.scrolled();
   document.title = titleOf();
 }

@@ -18,9 +18,6 @@ function roomInAddress() {
   }
 }
 
-/** Give something the keyboard once it has been rendered. */
-const focusSoon = (selector) => requestAnimationFrame(() => document.querySelector(selector)?.focus());
-
 export class Page {
   /**
    * @param {import("./chat.js").Chat} chat
@@ -64,7 +61,7 @@ export class Page {
   }
 
   focusComposer() {
-    focusSoon("#composer");
+    this._ui.focus("#composer");
   }
 
   async goTo(room, seq) {
@@ -127,7 +124,7 @@ export class Page {
   openPanel(kind, fields = {}) {
     const same = this._ui.panel?.kind === kind && kind !== "thread";
     this._ui.show({ panel: same ? null : { kind, ...fields } });
-    if (kind === "search" && !same) focusSoon("#search");
+    if (kind === "search" && !same) this._ui.focus("#search");
     if (kind === "members") this._chat.loadMembers().catch(() => {});
   }
 
@@ -240,7 +237,7 @@ export class Page {
   offerEmoji(seq) {
     const shown = this._ui.reacting === seq;
     this._ui.show({ reacting: shown ? null : seq });
-    if (!shown) focusSoon(".palette button");
+    if (!shown) this._ui.focus(".palette button");
   }
 
   edit(room, message) {

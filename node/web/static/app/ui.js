@@ -17,11 +17,23 @@ export class Ui {
     /** Completion of a name in the composer: `{names, at, chosen}` or null. */
     this.completion = null;
     this.announcement = "";
+    this._toFocus = null;
   }
 
   show(fields) {
     Object.assign(this, fields);
     this._changed();
+  }
+
+  /** Give something the keyboard once it has been rendered. */
+  focus(selector) {
+    this._toFocus = selector;
+    this._changed();
+  }
+
+  giveFocus() {
+    if (this._toFocus) document.querySelector(this._toFocus)?.focus();
+    this._toFocus = null;
   }
 
   openDialog(kind, fields = {}) {
