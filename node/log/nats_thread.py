@@ -249,8 +249,8 @@ class NatsThread:
         return client
 
     def _note_refusal(self, error: BaseException) -> None:
-        """Remember why, unless it says less than what is known: a reset may overtake the word of who refuses."""
-        if self._last_error is None or not isinstance(error, ConnectionResetError):
+        """Remember why, unless it says less than what is known: a server's word counts more than another's silence."""
+        if self._last_error is None or not isinstance(error, OSError | nats.errors.NoServersError):
             self._last_error = error
 
     async def _use(self, client: Client, lost: asyncio.Event) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import pytest
 import trio
 
@@ -95,3 +101,35 @@ async def test_aclose_ends_calls_that_wait(jetstream: JetStreamBackend) -> None:
     with pytest.raises(LogUnavailable):
         await nats.call(lambda client: client.flush())
     nats.publish("chat.peer.x", b"dropped")
+
+
+async def test_a_reset_does_not_hide_who_refuses(jetstream: JetStreamBackend) -> None:
+    with resetting() as resetter:
+        nats = NatsThread([jetstream.cluster.urls[0], resetter], USER, "wrong", name="test")
+        nats.start()
+        try:
+            with pytest.raises(LogUnavailable, match="Authorization Violation"):
+                await nats.wait_connected(3)
+        finally:
+            await nats.aclose()
+
+
+@contextmanager
+def resetting() -> Iterator[str]:
+    """The address of a server that resets every connection at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    peer, _ = listener.accept()
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    peer.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"nats://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
