@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import httpx
 import trio
@@ -83,6 +83,7 @@ class LabTarget(Target):
             "restart storm": FaultKind(hosts, _HANG_LIMIT_S, self._restart_storm),
             "node disk full": FaultKind(self.nodes, _HANG_LIMIT_S, self._disk_full),
             "log disk full": FaultKind(servers, _HANG_LIMIT_S, self._disk_full),
+            "all log disks full": FaultKind(["all"], None, self._all_log_disks_full),
             "descriptors exhausted": FaultKind(self.nodes, _HANG_LIMIT_S, self._descriptors_exhausted),
             "rolling update": FaultKind(["all"], _ROLL_LIMIT_S, self._rolling_update),
             "rollback": FaultKind(["all"], _ROLL_LIMIT_S, self._rollback),
@@ -192,17 +193,30 @@ class LabTarget(Target):
         yield
 
     @asynccontextmanager
-    async def _disk_full(self, service: str) -> AsyncIterator[None]:
+    async def _small_disk(self, service: str) -> AsyncIterator[None]:
         machine = self._by(service)
         await machine.small_disk(service)
         try:
             await self.whole()
-            await machine.fill_disk(service)
             yield
-            await machine.free_disk(service)
-            await self.whole()
         finally:
             await machine.whole_disk(service)
+            await self.whole()
+
+    @asynccontextmanager
+    async def _disk_full(self, *services: str) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for service in services:
+                await stack.enter_async_context(self._small_disk(service))
+            for service in services:
+                await self._by(service).fill_disk(service)
+            yield
+            for service in services:
+                await self._by(service).free_disk(service)
+            await self.whole()
+
+    def _all_log_disks_full(self, _: str) -> AbstractAsyncContextManager[None]:
+        return self._disk_full(*(machine.log_server for machine in self._machines))
 
     @asynccontextmanager
     async def _descriptors_exhausted(self, node: str) -> AsyncIterator[None]:

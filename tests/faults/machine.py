@@ -152,7 +152,8 @@ def _disk(service: str) -> str:
 
 
 async def _run(*command: str, check: bool = True) -> str:
-    with trio.fail_after(_COMMAND_TIMEOUT_S):
+    # An interrupted run must still be able to give the machines back what it took from them.
+    with trio.fail_after(_COMMAND_TIMEOUT_S, shield=True):
         done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     if check and done.returncode:
         raise FaultError(f"{shlex.join(command)}: {done.stderr.decode().strip()}")

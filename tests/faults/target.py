@@ -54,7 +54,8 @@ class Target(ABC):
     By SIGKILL or the plug: ``node killed``, ``log server killed``, ``log leader killed``, ``engine killed``,
     ``host killed``, ``all killed``. By SIGSTOP: ``node frozen``, ``log server frozen``. By the net: ``host cut off``,
     ``host hears nothing``, ``log servers cut off``, ``clients cut off``. By what runs out: ``node disk full``,
-    ``log disk full``, ``descriptors exhausted``. Others: ``clock jumps``, ``rolling update``, ``rollback``.
+    ``log disk full``, ``all log disks full``, ``descriptors exhausted``. Others: ``clock jumps``, ``rolling update``,
+    ``rollback``.
     """
 
     nodes: Sequence[str]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
+from trio.testing import MockClock
+
+from tests.faults.history import Recorder
 from tests.faults.index import Index
-from tests.faults.nemesis import FROZEN_S, LASTS_S, SHORT_S, each_once, for_ever
+from tests.faults.nemesis import FROZEN_S, LASTS_S, SHORT_S, Blow, each_once, for_ever, strike_all
 from tests.faults.plot import draw
-from tests.faults.target import FaultKind
+from tests.faults.target import FaultKind, Look, Target
 
 from .fault_histories import clean
 
@@ -45,6 +50,37 @@ def test_every_round_has_all_kinds_and_a_rollback_follows_its_update() -> None:
     frozen = [blow.lasts_s for blow in blows if blow.name == "node frozen"]
     assert FROZEN_S[0] <= min(frozen) <= max(frozen) <= FROZEN_S[1]
     assert all(LASTS_S[0] <= blow.lasts_s <= LASTS_S[1] for blow in blows if blow.name != "node frozen")
+
+
+class Patient(Target):
+    """A cluster to which nothing happens."""
+
+    nodes = NODES
+
+    def url(self, node: str) -> str:
+        return node
+
+    async def token(self, user: str) -> None:
+        return None
+
+    async def look(self, node: str, *, figures: bool = False) -> Look | None:
+        return None
+
+    async def whole(self) -> None:
+        return None
+
+    @property
+    def faults(self) -> Mapping[str, FaultKind]:
+        return FAULTS
+
+
+async def test_a_run_does_not_end_with_an_update_that_is_not_taken_back(autojump_clock: MockClock) -> None:
+    blows = [Blow(name, "node1", 5.0, 1.0) for name in ("node killed", "rolling update", "rollback", "host killed")]
+    told: list[str] = []
+    await strike_all(Patient(), Recorder(BytesIO()), iter(blows), 8.0, told.append)
+    assert [line.split(" s  ")[1] for line in told if "(" in line] == [
+        f"{name} (node1) for 5.0 s" for name in ("node killed", "rolling update", "rollback")
+    ]
 
 
 def test_a_history_becomes_a_picture(tmp_path: Path) -> None:
