@@ -13,7 +13,10 @@ from tests.nats_cluster import PASSWORD, USER, NatsCluster, free_ports
 from tests.node.process import NodeProcess, program, until
 
 # No requests but those of the page.
-CHROMIUM = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server"]
+CHROMIUM = [
+    "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-proxy-server",
+]  # fmt: skip
 
 
 def page_of(node: NodeProcess) -> str:
