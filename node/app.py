@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import structlog
 import trio
+from prometheus_client import CollectorRegistry
 
 from node import __version__, admin_key
 from node.accounts import Passwords
@@ -46,13 +47,13 @@ from node.replica import Replica
 from node.server import Server
 from node.state.records import KNOWN_VERSION, WRITTEN_VERSION
 from node.submitter import Submitter
+from node.vitals import Vitals
 from node.web import pages
 
 _BACKLOG = 1024
 _MAX_EXPORTS = 1
 _OPEN_RETRY_S = 1.0
 _FINISH_TIMEOUT_S = 5.0
-_REPORT_INTERVAL_S = 60.0
 
 logger = structlog.get_logger()
 
@@ -83,6 +84,8 @@ class App:
             settings.auth_mode, settings.jwt_key, settings.jwt_issuer, settings.jwt_audience
         )
         self._jwks = self._make_jwks()
+        self._vitals = Vitals(self.metrics, self._replica, self._submitter, self._hub, self._authenticator, self._jwks)
+        self.metrics.build.labels(settings.node_id, __version__, settings.chat_release).set(1)
         self._presence = Presence(self._hub, settings.node_id, self._bus)
         self.node: Node | None = None
         self._server: Server | None = None
@@ -102,7 +105,7 @@ class App:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_signals)
-                app = make_app(self.readiness, self.metrics, self._admin, pages.routes(pages.load(), self._page_config))
+                app = make_app(self.readiness, self.figures, self._admin, pages.routes(pages.load(), self._page_config))
                 nursery.start_soon(serve_http, app, self.http.detach(), trio.sleep_forever)
                 with trio.CancelScope() as running:
                     nursery.start_soon(self._cancel_on_stop, running)
@@ -121,21 +124,10 @@ class App:
         self._stop.set()
 
     def readiness(self) -> dict[str, Any]:
-        """What ``/readyz`` tells; brings the gauges up to date on the way."""
+        """What ``/readyz`` tells."""
         replica, peers = self._replica, self._peers.alive if self._peers else []
         reason = self._why_not_ready()
-        connections = self._server.connection_count if self._server else 0
-        metrics = self.metrics
-        metrics.ready.set(reason is None)
-        metrics.connections.set(connections)
-        metrics.tasks.set(trio.lowlevel.current_statistics().tasks_living)
-        metrics.log_lag.set(max(0, replica.head - replica.applied))
-        metrics.pending.set(self._submitter.pending)
-        metrics.rooms.set(self._hub.room_count)
-        metrics.peers.set(len(peers))
         jwks_age_s = self._jwks.age_s if self._jwks else None
-        metrics.token_keys.set(len(self._authenticator.keys))
-        metrics.jwks_age.set(float("nan") if jwks_age_s is None else jwks_age_s)
         return {
             "ready": reason is None,
             "reason": reason,
@@ -149,7 +141,7 @@ class App:
             "digests": {position: digest.hex() for position, digest in replica.digests.items()},
             "records": self._record_version(),
             "peers": [beat.node for beat in peers],
-            "connections": connections,
+            "connections": self._connection_count,
             "token_keys": len(self._authenticator.keys),
             "jwks_age_s": None if jwks_age_s is None else round(jwks_age_s, 1),
         }
@@ -157,6 +149,20 @@ class App:
     def beats(self) -> tuple[Beat, list[tuple[Beat, float]]]:
         """This node as the others see it; and the others, with the seconds since they were heard of."""
         return self._describe(), self._peers.ages if self._peers else []
+
+    def figures(self) -> CollectorRegistry:
+        """What ``/metrics`` tells, as it is now."""
+        metrics = self.metrics
+        metrics.ready.set(self._why_not_ready() is None)
+        metrics.draining.set(self._draining)
+        metrics.connections.set(self._connection_count)
+        metrics.peers.set(len(self._peers.alive) if self._peers else 0)
+        self._vitals.refresh()
+        return metrics.registry
+
+    @property
+    def _connection_count(self) -> int:
+        return self._server.connection_count if self._server else 0
 
     def _page_config(self) -> pages.PageConfig:
         settings, peers = self.settings, self._peers.alive if self._peers else []
@@ -224,7 +230,7 @@ class App:
         await self._open_log()
         await nursery.start(self._replica.run)
         nursery.start_soon(self._submitter.run)
-        nursery.start_soon(self._report_rate)
+        nursery.start_soon(self._vitals.run)
         self.node = node = Node(
             settings=settings,
             epoch=self._log.epoch,
@@ -261,7 +267,7 @@ class App:
             ready=self._why_not_ready() is None,
             applied=self._replica.applied,
             records=KNOWN_VERSION,
-            connections=self._server.connection_count if self._server else 0,
+            connections=self._connection_count,
         )
 
     async def _serve_clients(self, server: Server, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
@@ -278,7 +284,7 @@ class App:
         await self._stop.wait()
 
     async def _shut_down(self) -> None:
-        logger.info("draining", connections=self._server.connection_count if self._server else 0)
+        logger.info("draining", connections=self._connection_count)
         self._announce()
         if self._server is not None:
             prefer = self._peers.ready_urls if self._peers else []
@@ -303,16 +309,6 @@ class App:
                     raise KeyboardInterrupt
                 logger.info("signal", name=signal.Signals(signal_number).name)
                 self.stop()
-
-    async def _report_rate(self) -> None:
-        """One line a minute instead of one a message."""
-        seen = 0.0
-        while True:
-            await trio.sleep(_REPORT_INTERVAL_S)
-            now = self.metrics.registry.get_sample_value("chat_messages_in_total") or 0.0
-            if now != seen:
-                logger.info("message rate", per_second=round((now - seen) / _REPORT_INTERVAL_S, 2), total=int(now))
-                seen = now
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ The reader hands one frame after the other to the conversation. The writer alone
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from functools import partial
@@ -22,6 +23,7 @@ from node.transport.websocket import Disconnected, ServerSocket
 
 _CLOSE_GRACE_S = 5.0
 _WRITE_TIMEOUT_S = 60.0
+_DROPS = {CloseCode.SLOW_READER: "slow_reader", CloseCode.NO_PONG: "no_pong"}
 
 logger = structlog.get_logger()
 
@@ -54,7 +56,9 @@ class Connection:
         if self._ending is None:
             self._ending = CloseConnection(code, reason)
             self._finish()
-            self._node.metrics.closed_total.labels(str(int(code))).inc()
+            self._node.metrics.connections_closed.labels(str(int(code))).inc()
+            if code in _DROPS:
+                self._node.metrics.drops.labels(_DROPS[code]).inc()
             self._log.info("closing", user=self._conversation.user, code=int(code), reason=reason)
 
     def push(self, payload: bytes) -> None:
@@ -70,7 +74,7 @@ class Connection:
             self.end(close.code, close.reason)
         except Disconnected as gone:
             if self._ending is None:
-                self._node.metrics.closed_total.labels(str(gone.code)).inc()
+                self._node.metrics.connections_closed.labels(str(gone.code)).inc()
                 self._log.info("disconnected", user=self._conversation.user, code=gone.code, reason=gone.reason)
                 self._gone = True
                 self._finish()
@@ -132,8 +136,13 @@ class Connection:
         await self._socket.close(self._ending.code, self._ending.reason)
 
     async def _send(self, frames: bytes) -> None:
-        self._node.metrics.bytes_out_total.inc(len(frames))
+        metrics = self._node.metrics
+        metrics.sent_bytes.inc(len(frames))
         await self._socket.send_frames(frames, _WRITE_TIMEOUT_S)
+        events, published_at = self._outbox.written()
+        metrics.events_delivered.inc(events)
+        if published_at < math.inf:
+            metrics.delivery.observe(trio.current_time() - published_at)
 
     async def _from_store(self) -> bytes:
         """The next events of a room whose cursor is older than its buffer; empty when there are none."""
@@ -144,6 +153,7 @@ class Connection:
         payloads = await self._node.replica.read(partial(_read_events, room.id, first, last))
         if not self._outbox.advance(room, first + len(payloads)):
             return await self._from_store()
+        self._node.metrics.events_delivered.inc(len(payloads))
         return b"".join(map(text_frame, payloads))
 
     async def _keepalive(self) -> None:

@@ -188,7 +188,7 @@ class Conversation:
             node.hub.exit(identity.user, self._outbox)
             raise close
         self._session.let_in(identity)
-        node.metrics.connections_total.inc()
+        node.metrics.connections_opened.inc()
         self._log.info("connected", user=identity.user, client=request.client)
         welcome = answers.Welcome(
             v=requests.PROTOCOL_VERSION,
@@ -227,15 +227,17 @@ class Conversation:
     def _commit(self, request: requests.AnyRequest, record: AnyRecord | None) -> None:
         assert record is not None, f"{type(request).__name__} is carried out by nobody"  # noqa: S101 - a table's hole
         if isinstance(request, requests.Send):
-            self._node.metrics.messages_in_total.inc()
+            self._node.metrics.messages_in.inc()
         self._node.submitter.submit(record, partial(self._committed, request, record, trio.current_time()))
 
     def _committed(self, request: requests.AnyRequest, record: AnyRecord, asked_at: float, outcome: Outcome) -> None:
         """The outcome of a record: runs inside the replica's loop, so it only queues the answer."""
-        self._node.metrics.commit_seconds.observe(trio.current_time() - asked_at)
+        self._node.metrics.commit.observe(trio.current_time() - asked_at)
         if isinstance(outcome, Rejected):
             self._refuse(request.id, RequestError(outcome.code, outcome.msg))
         elif isinstance(request, requests.Send):
+            if not outcome.dup:
+                self._node.metrics.messages_committed.inc()
             acknowledged = answers.Acknowledged(outcome.seq, outcome.ts, outcome.dup)
             self._answer(request.id, acknowledged, after_events=True)
         else:
@@ -377,7 +379,7 @@ class Conversation:
         self._outbox.answer(answers.encode_ok(request_id, ok), after_events=after_events)
 
     def _refuse(self, request_id: int | str | None, error: RequestError) -> None:
-        self._node.metrics.requests_refused_total.labels(error.code.value).inc()
+        self._node.metrics.requests_refused.labels(error.code.value).inc()
         self._outbox.answer(answers.encode_error(request_id, error), after_events=True)
 
 

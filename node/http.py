@@ -7,25 +7,27 @@ from typing import Any
 
 from hypercorn.config import Config
 from hypercorn.trio import serve as hypercorn_serve
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from node.metrics import Metrics
 from node.web.pages import SecurityHeaders
 
 
 def make_app(
-    readiness: Callable[[], dict[str, Any]], metrics: Metrics, admin: Mount, pages: Sequence[BaseRoute] = ()
+    readiness: Callable[[], dict[str, Any]],
+    figures: Callable[[], CollectorRegistry],
+    admin: Mount,
+    pages: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The application.
 
     Args:
-        readiness: the answer of ``/readyz``; ``ready`` in it decides between 200 and 503; brings gauges up to date.
-        metrics: shown under ``/metrics``.
+        readiness: the answer of ``/readyz``; ``ready`` in it decides between 200 and 503.
+        figures: what is shown under ``/metrics``.
         admin: the admin API.
         pages: the web client.
     """
@@ -38,8 +40,7 @@ def make_app(
         return JSONResponse(report, status_code=200 if report["ready"] else 503)
 
     async def show_metrics(_: Request) -> Response:
-        readiness()
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(figures()), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
         routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", show_metrics), admin, *pages],

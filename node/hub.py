@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from node.outbox import Outbox
@@ -31,6 +32,25 @@ class Hub:
     def room_count(self) -> int:
         """Rooms that somebody on this node receives."""
         return len(self._rooms)
+
+    @property
+    def largest_room(self) -> int:
+        """Connections that receive the room which most of them receive."""
+        return max((len(room.receivers) for room in self._rooms.values()), default=0)
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Size of the frames that are kept of all rooms."""
+        return sum(room.buffer_bytes for room in self._rooms.values())
+
+    def slow_readers(self, since: float) -> int:
+        """Connections for which something has waited since before a moment of Trio's clock."""
+        return sum(outbox.waits_since < since for outbox in self._user_of)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Size of the answers that wait, of all connections."""
+        return sum(outbox.queued_bytes for outbox in self._user_of)
 
     def enter(self, user: str, outbox: Outbox) -> int:
         """Add a connection of a user; returns how many the user now has."""
@@ -66,8 +86,18 @@ class Hub:
         if outbox in self._user_of:
             self.on_part(self._user_of[outbox], outbox, room)
 
-    def publish(self, events: Iterable[Event], pushes: Iterable[Push] = (), accounts: Iterable[Account] = ()) -> None:
-        """Hand what was committed to whoever receives it."""
+    def publish(
+        self,
+        events: Iterable[Event],
+        pushes: Iterable[Push] = (),
+        accounts: Iterable[Account] = (),
+        at: float = math.inf,
+    ) -> None:
+        """Hand what was committed to whoever receives it.
+
+        Args:
+            at: the time now, by Trio's clock, from which the delivery of the events is measured.
+        """
         touched: dict[Room, None] = {}
         for event in events:
             room = self._rooms.get(event.room)
@@ -82,7 +112,7 @@ class Hub:
         for room in touched:
             for outbox in room.receivers:
                 if room in outbox.cursors:
-                    outbox.notify(room)
+                    outbox.notify(room, at)
         for push in pushes:
             frame = text_frame(push.payload)
             for outbox in self._user_of if push.user is None else self._users.get(push.user, ()):

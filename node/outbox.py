@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import trio
@@ -28,7 +29,9 @@ class Outbox:
         "_before",
         "_behind",
         "_dirty",
+        "_events",
         "_max_unsent_bytes",
+        "_oldest_at",
         "_on_slow",
         "_queued",
         "_wake",
@@ -44,7 +47,11 @@ class Outbox:
         self._before: list[bytes] = []
         self._after: list[bytes] = []
         self._queued = 0
-        self._dirty: dict[Room, None] = {}
+        # When what waits of a room was published; infinite for a past that was asked for.
+        self._dirty: dict[Room, float] = {}
+        # Of what has been taken and is not known to be written: how many events, and when the first was published.
+        self._events = 0
+        self._oldest_at = math.inf
         self._behind: dict[Room, None] = {}
         self._wake = trio.Event()
 
@@ -52,6 +59,11 @@ class Outbox:
     def queued_bytes(self) -> int:
         """Size of the answers that wait."""
         return self._queued
+
+    @property
+    def waits_since(self) -> float:
+        """When the oldest event that is not written yet was published; infinite if there is none."""
+        return min(self._oldest_at, *self._dirty.values()) if self._dirty else self._oldest_at
 
     def answer(self, payload: bytes, *, after_events: bool = False) -> None:
         """Queue an answer: ahead of the rooms' events, or behind those that are there already."""
@@ -65,19 +77,19 @@ class Outbox:
             self._on_slow()
         self._wake.set()
 
-    def notify(self, room: Room) -> None:
-        """The room has something new. Called for every receiver at every flush of the hub: keep it short."""
+    def notify(self, room: Room, at: float) -> None:
+        """The room has something new since ``at``. For every receiver at every flush of the hub: keep it short."""
         if room in self._dirty:
             if room.unsent_bytes(self.cursors[room]) > self._max_unsent_bytes:
                 self._on_slow()
             return
-        self._dirty[room] = None
+        self._dirty[room] = at
         self._wake.set()
 
     def follow(self, room: Room, seq: int) -> None:
         """Send the room's events from ``seq`` on."""
         self.cursors[room] = seq
-        self._dirty[room] = None
+        self._dirty[room] = math.inf
         self._wake.set()
 
     def forget(self, room: Room) -> None:
@@ -90,6 +102,7 @@ class Outbox:
         """Queue what is here of a room that is no longer in the store, ahead of answers that wait for its events."""
         cursor = self.cursors.get(room)
         if cursor is not None and room.base is not None and max(cursor, room.base) < room.end:
+            self._events += room.end - max(cursor, room.base)
             self.answer_frame(room.since(max(cursor, room.base)))
 
     def wake(self) -> None:
@@ -104,18 +117,27 @@ class Outbox:
     def take(self) -> bytes:
         """Everything that can be sent now, in order; moves the cursors."""
         parts, self._before = self._before, []
-        for room in self._dirty:
+        for room, at in self._dirty.items():
             cursor = self.cursors[room]
             if not room.holds(cursor):
                 self._behind[room] = None
-            elif cursor < room.end:
+            elif cursor < (end := room.end):
                 parts.append(room.since(cursor))
-                self.cursors[room] = room.end
+                self.cursors[room] = end
+                self._events += end - cursor
+                if at < self._oldest_at:
+                    self._oldest_at = at
         self._dirty = {}
         parts += self._after
         self._after = []
         self._queued = 0
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def written(self) -> tuple[int, float]:
+        """Say that what was taken is written. Returns how many events that were, and when the first was published."""
+        written = self._events, self._oldest_at
+        self._events, self._oldest_at = 0, math.inf
+        return written
 
     def behind(self) -> tuple[Room, int, int] | None:
         """A room whose next events must come from the store: the room, first and last seq; None if there is none."""
@@ -125,7 +147,7 @@ class Outbox:
             if room.base is not None and cursor < room.base:
                 return room, cursor, room.base - 1
             del self._behind[room]
-            self._dirty[room] = None
+            self._dirty[room] = math.inf
             self._wake.set()
         return None
 

@@ -143,8 +143,8 @@ class Replica:
         async with aclosing(self._log.tail(self.applied)) as tail:
             async for entries in tail:
                 applied = await self._apply(store, entries)
-                self._hub.publish(applied.events, applied.pushes, applied.accounts)
-                self._metrics.events_total.inc(len(applied.events))
+                self._hub.publish(applied.events, applied.pushes, applied.accounts, trio.current_time())
+                self._metrics.events_applied.inc(len(applied.events))
                 self.applied = applied.position
                 self.digest = store.state.digest
                 self._keep_digests(applied.digests)

@@ -42,6 +42,11 @@ class Room:
         """The seq that the next frame will have."""
         return (self.base or 0) + len(self._frames)
 
+    @property
+    def buffer_bytes(self) -> int:
+        """Size of the frames that are kept."""
+        return self._offsets[-1] - self._offsets[0]
+
     def start_after(self, head: int) -> None:
         """Say that events up to ``head`` are in the store, unless frames have told already."""
         if self.base is None:
@@ -61,7 +66,7 @@ class Room:
         frame = text_frame(payload)
         self._frames.append(frame)
         self._offsets.append(self._offsets[-1] + len(frame))
-        if self.unsent_bytes(self.base) > 2 * self._buffer_bytes:
+        if self.buffer_bytes > 2 * self._buffer_bytes:
             self._trim()
 
     def holds(self, seq: int) -> bool:

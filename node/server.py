@@ -19,6 +19,7 @@ _DRAIN_BATCHES = 10
 _REFUSALS_AT_ONCE = 256
 _REFUSAL_TIMEOUT_S = 2.0
 _RETRY_AFTER_S = 5
+_REFUSALS = {"draining": "this node goes away; try another", "full": "this node is full; try another"}
 _LINGER_S = 2.0
 """How long closed connections have to finish their closing handshake before the process ends."""
 
@@ -62,7 +63,8 @@ class Server:
         settings = self._node.settings
         reason = self._why_not()
         if reason is not None:
-            await self._refuse(stream, reason)
+            self._node.metrics.drops.labels(reason).inc()
+            await self._refuse(stream, _REFUSALS[reason])
             nursery.cancel_scope.cancel()
             return
         self._handshakes += 1
@@ -76,6 +78,7 @@ class Server:
                     max_frame_bytes=settings.max_frame_bytes,
                 )
         except (trio.TooSlowError, HandshakeRefused):
+            self._node.metrics.drops.labels("handshake").inc()
             nursery.cancel_scope.cancel()
             return
         finally:
@@ -92,9 +95,9 @@ class Server:
 
     def _why_not(self) -> str | None:
         if self._draining:
-            return "this node goes away; try another"
+            return "draining"
         if len(self._connections) + self._handshakes >= self._node.settings.max_connections:
-            return "this node is full; try another"
+            return "full"
         return None
 
     async def _refuse(self, stream: trio.abc.HalfCloseableStream, reason: str) -> None:

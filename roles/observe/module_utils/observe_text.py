@@ -120,7 +120,7 @@ def status(report: Json) -> str:
         ("clients", lambda r: r["connections"]),
         ("messages in/s", lambda r: r["rates"].get("chat_messages_in_total")),
         ("events/s", lambda r: r["rates"].get("chat_events_applied_total")),
-        ("out", lambda r: rate(r["rates"], "chat_bytes_out_total")),
+        ("out", lambda r: rate(r["rates"], "chat_sent_bytes_total")),
         ("lag", lambda r: r["lag"]),
     ]
     tasks: list[Column] = [
