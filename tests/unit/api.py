@@ -113,6 +113,6 @@ async def administering(directory: Path, **settings: Any) -> AsyncGenerator[Admi
         key = admin_key.provide(directory, local.settings.node_id)
         host = FakeHost(local)
         api = mount(host, Gate(local.settings, key), local.settings.max_frame_bytes)
-        transport = httpx.ASGITransport(make_app(host.readiness, local.metrics, api))
+        transport = httpx.ASGITransport(make_app(host.readiness, lambda: local.metrics.registry, api))
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
             yield Admin(client, key, local, host)
