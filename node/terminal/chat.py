@@ -16,6 +16,7 @@ from node.terminal.screen import Screen
 
 _TICK_S = 0.5
 _LISTED = 50
+_OPENING = frozenset({"join", "dm"})
 
 
 async def chat(client: ChatClient, room: str, silence: Callable[[], None]) -> None:
@@ -45,6 +46,7 @@ class _Chat:
         self._rooms: dict[str, Conversation] = {}
         self._lost = ""
         self._asked_to_end = False
+        self._opening = False
 
     async def run(self, first: Conversation) -> None:
         self._add(first)
@@ -120,14 +122,22 @@ class _Chat:
         except NotUnderstood as error:
             self._room.note(str(error), "alert")
             return False
-        if entered.name == "send":
-            return self._say(entered.rest)
         if entered.name == "quit":
             self._end()
             return True
-        act = getattr(self, f"_do_{entered.name}")
-        self._nursery.start_soon(self._attempt, act, entered)
+        if self._opening:  # it may be meant for that room, and not for the ears of this one
+            self._room.note("another room is being opened; enter this when you see it", "alert")
+            return False
+        if entered.name == "send":
+            return self._say(entered.rest)
+        self._opening = entered.name in _OPENING
+        self._nursery.start_soon(self._do, entered)
         return True
+
+    async def _do(self, entered: Entered) -> None:
+        await self._attempt(getattr(self, f"_do_{entered.name}"), entered)
+        if entered.name in _OPENING:
+            self._opening = False
 
     def _say(self, body: str, reply_to: int | None = None) -> bool:
         if not self._room.is_open:

@@ -58,7 +58,6 @@ def test_an_account_wants_its_password_which_is_kept_nowhere(browser: Browser, s
     person.page.reload()
     expect(person.page.get_by_label("Name")).to_have_value("dora")
     expect(person.page.get_by_label("Password")).to_have_value("")
-    person.context.close()
 
 
 def test_a_token_stays_in_the_tab_and_out_of_addresses_and_logs(browser: Browser, strict: NodeProcess) -> None:
@@ -80,7 +79,6 @@ def test_a_token_stays_in_the_tab_and_out_of_addresses_and_logs(browser: Browser
     expect(person.page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert shown not in kept(person)
     assert person.problems == []
-    person.context.close()
 
 
 def test_when_a_token_expires_what_is_kept_is_sent_with_the_next_one(browser: Browser, strict: NodeProcess) -> None:
@@ -98,7 +96,6 @@ def test_when_a_token_expires_what_is_kept_is_sent_with_the_next_one(browser: Br
     give_token(person, token("fay", 600))
     person.sees("written before")
     person.wait_sent()
-    person.context.close()
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,6 @@ def test_what_is_unread_is_counted_and_read_on_all_pages_of_a_user(
     expect(also_bo.timeline.locator("li.new")).to_have_count(1)
     expect(bo.room("General").locator(".badge")).to_have_count(0)
     bo.room("General").click()
-    also_bo.context.close()
 
 
 def test_direct_messages(two: tuple[Person, Person]) -> None:
@@ -186,7 +185,6 @@ def test_a_message_whose_acknowledgement_was_lost_is_sent_again_and_there_once(
     bo.sees("acknowledged late")
     assert len(sent) == 2
     assert sent[0]["cid"] == sent[1]["cid"]
-    person.context.close()
 
 
 def test_no_page_had_a_fault(two: tuple[Person, Person]) -> None:

@@ -106,7 +106,7 @@ def test_a_line_that_is_not_understood_stays(node: NodeProcess) -> None:
         ana.say("/join nowhere")
         ana.wait("no room")
         ana.say("/dm bo")
-        ana.wait("dm", "here: ana")
+        ana.wait("dm.", "here: ana", without="/dm bo")
         ana.say("for you")
         ana.wait("ana: for you")
         ana.say("/join general")
@@ -115,6 +115,21 @@ def test_a_line_that_is_not_understood_stays(node: NodeProcess) -> None:
         ana.wait("general", "1 members, you: owner")
         ana.say("/who")
         ana.wait("*ana (owner)")
+
+
+def test_what_is_meant_for_a_room_that_is_not_there_yet_is_not_said_in_the_one_that_is(node: NodeProcess) -> None:
+    with chat(node, "ana") as ana:
+        ana.wait("here: ana")
+        node.process.suspend()
+        ana.say("/dm bo")
+        ana.say("for you alone")
+        ana.wait("another room is being opened", "> for you alone")
+        node.process.resume()
+        ana.wait("dm.", "> for you alone", without="another room")
+        ana.type("", "Enter")
+        ana.wait("ana: for you alone")
+        ana.say("/join general")
+        ana.wait("general - on node1", without="ana: for you alone")
 
 
 def test_names_have_colours_only_where_they_are_wanted(node: NodeProcess) -> None:

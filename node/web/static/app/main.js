@@ -19,7 +19,7 @@ const NO_FRAME_MS = 200;
 
 const root = document.getElementById("app");
 const scroller = new Scroller();
-const ui = new Ui(changed);
+const ui = new Ui(changed, show);
 let config = null;
 let chat = null;
 let page = null;
@@ -34,8 +34,8 @@ function changed() {
 }
 
 function show() {
-  cancelAnimationFrame(due.frame);
-  clearTimeout(due.timer);
+  cancelAnimationFrame(due?.frame);
+  clearTimeout(due?.timer);
   due = null;
   scroller.before();
   render(view(), root);

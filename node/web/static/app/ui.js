@@ -3,8 +3,12 @@
 const PROBLEM_MS = 8_000;
 
 export class Ui {
-  constructor(changed) {
-    this._changed = changed;
+  /**
+   * @param {() => void} changed asks for everything to be shown anew
+   * @param {() => void} showNow does so at once
+   */
+  constructor(changed, showNow) {
+    Object.assign(this, { _changed: changed, _showNow: showNow });
     /** `{kind: "members" | "search" | "thread", …}` beside the messages, or null. */
     this.panel = null;
     /** `{kind, …}` above everything, or null. */
@@ -36,8 +40,10 @@ export class Ui {
     this._toFocus = null;
   }
 
+  /** At once, since the next key may be pressed already, and is meant for it. */
   openDialog(kind, fields = {}) {
     this.show({ dialog: { kind, ...fields } });
+    this._showNow();
   }
 
   closeDialog() {
