@@ -17,11 +17,11 @@ from pathlib import Path
 from bench import plots, table
 from bench.measure import Measured, Spec
 from bench.rows import ROWS, Row
-from bench.servers import CHAT, CLUSTER, PEERS
+from bench.servers import CHAT, CLUSTER, EJABBERD, PEERS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "bench"
-_SERVERS = (CHAT, CLUSTER, *PEERS, "nats-py")
+_SERVERS = (CHAT, CLUSTER, *PEERS, "nats-py", EJABBERD)
 _QUICK_SERVERS = (CHAT, "nats", "websockets")
 """Those that come with the Python environment."""
 

@@ -33,11 +33,13 @@ class Dialect(Protocol):
 
     Attributes:
         path: of the WebSocket.
+        subprotocol: that the WebSocket is opened for; empty where it has no name.
         opcode: 1 for text frames, 2 for binary ones.
         acknowledgement: what an acknowledgement has and nothing else; empty where there are none.
     """
 
     path: str
+    subprotocol: str
     opcode: int
     acknowledgement: bytes
 
@@ -47,8 +49,8 @@ class Dialect(Protocol):
     def hello(self, user: int) -> list[Step]:
         """The way in."""
 
-    def join(self, rooms: list[str]) -> list[Step]:
-        """The way into rooms."""
+    def join(self, rooms: list[str], user: int) -> list[Step]:
+        """The user's way into rooms."""
 
     def message(self, room: str, sender: int, number: int, body: str) -> str:
         """One message to a room."""
@@ -57,7 +59,7 @@ class Dialect(Protocol):
 class Chat:
     """The chat node: a token, rooms, acknowledged sends."""
 
-    path, opcode, acknowledgement = "/ws", 1, b'"dup":false}'
+    path, subprotocol, opcode, acknowledgement = "/ws", "", 1, b'"dup":false}'
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -69,7 +71,7 @@ class Chat:
         claims = {"sub": f"u{user}", "exp": time.time() + 3600}
         return [_asked(1, op="hello", v=[1], token=jwt.encode(claims, self._key, "HS256"))]
 
-    def join(self, rooms: list[str]) -> list[Step]:
+    def join(self, rooms: list[str], user: int) -> list[Step]:
         return [_asked(2 + i, op="join", room=room, limit=0) for i, room in enumerate(rooms)]
 
     def message(self, room: str, sender: int, number: int, body: str) -> str:
@@ -83,7 +85,7 @@ def _asked(number: int, **fields: object) -> Step:
 class Plain:
     """``ws.js`` and ``broadcast.py``."""
 
-    path, opcode, acknowledgement = "/", 1, b""
+    path, subprotocol, opcode, acknowledgement = "/", "", 1, b""
 
     def make(self, rooms: list[str]) -> list[Step]:
         return []
@@ -91,7 +93,7 @@ class Plain:
     def hello(self, user: int) -> list[Step]:
         return []
 
-    def join(self, rooms: list[str]) -> list[Step]:
+    def join(self, rooms: list[str], user: int) -> list[Step]:
         return [(b"+" + room.encode(), b"+" + room.encode()) for room in rooms]
 
     def message(self, room: str, sender: int, number: int, body: str) -> str:
@@ -106,7 +108,7 @@ class SocketIo(Plain):
     def hello(self, user: int) -> list[Step]:
         return [(b"40", b'40{"sid"')]
 
-    def join(self, rooms: list[str]) -> list[Step]:
+    def join(self, rooms: list[str], user: int) -> list[Step]:
         return [(b'42["join","%s"]' % room.encode(), b'42["joined","%s"]' % room.encode()) for room in rooms]
 
     def message(self, room: str, sender: int, number: int, body: str) -> str:
@@ -121,7 +123,7 @@ class Nats(Plain):
     def hello(self, user: int) -> list[Step]:
         return [(b'CONNECT {"verbose":false,"pedantic":false,"echo":true}\r\nPING\r\n', b"PONG\r\n")]
 
-    def join(self, rooms: list[str]) -> list[Step]:
+    def join(self, rooms: list[str], user: int) -> list[Step]:
         lines = [b"SUB %s %d\r\n" % (room.encode(), i) for i, room in enumerate(rooms)]
         return [(b"".join(lines) + b"PING\r\n", b"PONG\r\n")]
 
@@ -129,7 +131,39 @@ class Nats(Plain):
         return f"PUB {room} {len(body)}\r\n{body}\r\n"
 
 
+class Xmpp:
+    """XMPP over WebSocket (RFC 7395), anonymous (RFC 6120, RFC 4505), in rooms (XEP-0045)."""
+
+    path, subprotocol, opcode, acknowledgement = "/ws", "xmpp", 1, b""
+    _ROOMS = "conference.localhost"
+    _OPEN: Step = (
+        b'<open xmlns="urn:ietf:params:xml:ns:xmpp-framing" to="localhost" version="1.0"/>',
+        b"</stream:features>",
+    )
+
+    def make(self, rooms: list[str]) -> list[Step]:
+        return []
+
+    def hello(self, user: int) -> list[Step]:
+        anonymous = b'<auth xmlns="urn:ietf:params:xml:ns:xmpp-sasl" mechanism="ANONYMOUS"/>'
+        bind = b'<iq xmlns="jabber:client" type="set" id="b"><bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"/></iq>'
+        return [self._OPEN, (anonymous, b"<success"), self._OPEN, (bind, b"</jid>")]
+
+    def join(self, rooms: list[str], user: int) -> list[Step]:
+        return [(self._presence(room, user), b"<subject") for room in rooms]
+
+    def _presence(self, room: str, user: int) -> bytes:
+        into = '<x xmlns="http://jabber.org/protocol/muc"><history maxstanzas="0"/></x>'
+        return f'<presence xmlns="jabber:client" to="{room}@{self._ROOMS}/u{user}">{into}</presence>'.encode()
+
+    def message(self, room: str, sender: int, number: int, body: str) -> str:
+        to = f"{room}@{self._ROOMS}"
+        stanza = f'<message xmlns="jabber:client" type="groupchat" to="{to}" id="{sender}-{number}">'
+        return f"{stanza}<body>{body}</body></message>"
+
+
 def dialect_of(server: str, key: str) -> Dialect:
     """The dialect of a server by its name in the table."""
     plain: dict[str, Dialect] = {"ws": Plain(), "websockets": Plain(), "socketio": SocketIo(), "nats": Nats()}
+    plain["ejabberd"] = Xmpp()
     return plain.get(server) or Chat(key)

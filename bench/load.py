@@ -34,9 +34,9 @@ def talk(wires: Wires, spec: Spec) -> Figures:
     members, each = spec["members"], spec.get("rooms_each", 1)
     groups = [[f"r{group * each + i}" for i in range(each)] for group in range(spec["rooms"] // each)]
     steps = [
-        wires.dialect.hello(group * members + member) + wires.dialect.join(rooms)
+        wires.dialect.hello(user) + wires.dialect.join(rooms, user)
         for group, rooms in enumerate(groups)
-        for member in range(members)
+        for user in range(group * members, (group + 1) * members)
     ]
     _make_rooms(wires, [room for rooms in groups for room in rooms], user=len(steps))
     opened = wires.open(steps)
@@ -65,12 +65,12 @@ def storm(wires: Wires, spec: Spec) -> Figures:
 def idle(wires: Wires, spec: Spec) -> Figures:
     """What a connection costs in memory that is in one room with all others and silent."""
     _make_rooms(wires, ["r0"], user=spec["connections"])
-    wires.open([[*wires.dialect.hello(0), *wires.dialect.join(["r0"])]])
+    wires.open([[*wires.dialect.hello(0), *wires.dialect.join(["r0"], 0)]])
     wires.settle()
     cost = Cost(spec["pids"])
     before = cost.memory()
     count = spec["connections"] - 1
-    wires.open([wires.dialect.hello(user) + wires.dialect.join(["r0"]) for user in range(1, count + 1)])
+    wires.open([wires.dialect.hello(user) + wires.dialect.join(["r0"], user) for user in range(1, count + 1)])
     wires.settle()
     return {"bytes_each": (cost.memory() - before) / count}
 
@@ -78,10 +78,10 @@ def idle(wires: Wires, spec: Spec) -> Figures:
 def questions(wires: Wires, spec: Spec) -> Figures:
     """Pages of history and searches, one after the other, in a long room, while a message is said with every one."""
     room, chance = spec["room"], random.Random(spec["count"])  # noqa: S311 - the same questions every time
-    (asker,) = wires.open([wires.dialect.hello(0) + wires.dialect.join([room])])
+    (asker,) = wires.open([wires.dialect.hello(0) + wires.dialect.join([room], 0)])
     speaker = Wires(wires.dialect, spec["port"])
     with closing(speaker):
-        (mouth,) = speaker.open([wires.dialect.hello(1) + wires.dialect.join([room])])
+        (mouth,) = speaker.open([wires.dialect.hello(1) + wires.dialect.join([room], 1)])
         delays: dict[str, list[float]] = {"history": [], "search": []}
         for number in range(10, 10 + 2 * spec["asked"]):
             said = wires.dialect.message(room, 1, number, f"live {number}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.measure import NATS_PY, Measure, Spec, measure_cluster, measure_history, measure_load
-from bench.servers import CHAT, CLUSTER, PEERS
+from bench.servers import CHAT, CLUSTER, EJABBERD, PEERS
 from bench.table import Figure, Goal
 
 _ALL = (CHAT, CLUSTER, *PEERS)
@@ -43,10 +43,21 @@ def _nats(least: float, beyond: float) -> Goal:
     return Goal("nats", least, beyond)
 
 
+def _ejabberd(least: float, beyond: float) -> Goal:
+    return Goal(EJABBERD, least, beyond)
+
+
 ROWS: Mapping[str, Row] = {
     "fanout200": Row(
-        _ALL,
-        (Figure("heard_s", "1 room x 200, 20 senders", "deliveries/s", (_ws(10, 10), _nats(0.7, 1))),),
+        (*_ALL, EJABBERD),
+        (
+            Figure(
+                "heard_s",
+                "1 room x 200, 20 senders",
+                "deliveries/s",
+                (_ws(10, 10), _nats(0.7, 1), _ejabberd(3, 10)),
+            ),
+        ),
         _talk(1, 200, 20, window=64),
         quick={"members": 50, "seconds": 0.5},
     ),
@@ -66,10 +77,13 @@ ROWS: Mapping[str, Row] = {
         _talk(10, 2, 2, window=64),
     ),
     "stored": Row(
-        (CHAT, CLUSTER),
+        (CHAT, CLUSTER, EJABBERD),
         (
             Figure(
-                "sent_s", "stored and acknowledged, 20 senders x 16 in flight", "messages/s", (Goal("", 20e3, 50e3),)
+                "sent_s",
+                "stored and acknowledged, 20 senders x 16 in flight",
+                "messages/s",
+                (Goal("", 20e3, 50e3), _ejabberd(3, 10)),
             ),
         ),
         _talk(20, 1, 1, window=16, acknowledged=True),

@@ -23,6 +23,8 @@ SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
 
 CHAT, CLUSTER = "chat", "chat (cluster)"
 PEERS = ("nats", "ws", "socketio", "websockets")
+EJABBERD = "ejabberd"
+"""The peer that stores what it delivers."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ def pinned(core: int, command: list[str]) -> list[str]:
 
 @contextmanager
 def running(kind: str, directory: Path) -> Iterator[Server]:
-    """One of :data:`PEERS`, or the chat node on one of its logs; its files are in ``directory``."""
+    """A peer, or the chat node on one of its logs; its files are in ``directory``."""
     with ExitStack() as stack:
-        if kind in PEERS:
+        if kind in (*PEERS, EJABBERD):
             yield stack.enter_context(_peer(kind, directory))
         else:
             yield stack.enter_context(chat_node(directory, clustered=kind == CLUSTER))
@@ -81,6 +83,7 @@ def _peer(kind: str, directory: Path) -> Iterator[Server]:
         "socketio": [_node_js(), str(_PEERS / "socketio.js")],
         "websockets": [sys.executable, str(_PEERS / "broadcast.py")],
         "nats": [sys.executable, str(_PEERS / "nats_server.py"), str(directory)],
+        EJABBERD: [sys.executable, str(_PEERS / "ejabberd.py"), str(directory)],
     }[kind]
     process = subprocess.Popen(pinned(SERVER_CORE, command), stdout=subprocess.PIPE, preexec_fn=die_with_parent)
     try:
@@ -109,5 +112,5 @@ def _announced_port(process: subprocess.Popen[bytes]) -> int:
         raise TimeoutError(f"{process.args!r} does not start")
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError(f"{process.args!r} has ended; what it said is above (peers from npm: bench/peers/install)")
+        raise RuntimeError(f"{process.args!r} has ended: see above (bench/peers/install installs what it needs)")
     return int(line)

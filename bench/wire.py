@@ -145,6 +145,8 @@ class Wires:
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [f"GET {self.dialect.path} HTTP/1.1", f"Host: {host}:{port}", "Upgrade: websocket"]
         lines += ["Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]
+        if self.dialect.subprotocol:
+            lines.append(f"Sec-WebSocket-Protocol: {self.dialect.subprotocol}")
         return "\r\n".join([*lines, "", ""]).encode(), b"\r\n\r\n"
 
     def _start(self, steps: list[Step]) -> Wire:
