@@ -84,6 +84,7 @@ faults: $(VENV)/.installed ## break the lab while people chat, and judge what th
 bench: $(VENV)/.installed tools ## the node beside its peers on the same work: make bench ONLY=fanout200, or QUICK=yes
 	@$(STEP) "Peers" bench/peers/install
 	@$(STEP) "Bench" python -m bench $(if $(ONLY),--only "$(ONLY)",$(if $(QUICK),,--docs)) $(if $(QUICK),--quick)
+	$(if $(ONLY),,@$(STEP) "Growth" python -m bench.growth $(if $(QUICK),--quick))
 
 .PHONY: guards
 guards: $(VENV)/.installed ## take each guard of the playbooks out of a copy, and see its test fail: make guards ONLY=lock

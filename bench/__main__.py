@@ -8,19 +8,16 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import plots, table
+from bench.directory import DOCS, MAKE, scratch
 from bench.measure import Measured, Spec
 from bench.rows import ROWS, Row
 from bench.servers import CHAT, CLUSTER, EJABBERD, PEERS
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs" / "bench"
 _SERVERS = (CHAT, CLUSTER, *PEERS, "nats-py", EJABBERD)
 _QUICK_SERVERS = (CHAT, "nats", "websockets")
 """Those that come with the Python environment."""
@@ -35,7 +32,7 @@ def measure_row(name: str, row: Row, spec: Spec, servers: Sequence[str], rounds:
         for server in servers:
             began = time.monotonic()
             try:
-                with _directory() as directory:
+                with scratch() as directory:
                     measured = row.measure(server, directory, spec)
             except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
                 print(f"{name} {number + 1}, {server}: FAILED: {error}", flush=True)
@@ -50,14 +47,6 @@ def _shown(measured: Measured, figure: table.Figure) -> str:
     return f"{table.number(measured[figure.key] / figure.scale)} {figure.unit}"
 
 
-@contextmanager
-def _directory() -> Iterator[Path]:
-    """A directory on the project's own disk, because a synced commit costs what that disk takes."""
-    (ROOT / ".make").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOT / ".make", prefix="bench-", ignore_cleanup_errors=True) as path:
-        yield Path(path)
-
-
 def measure(names: Sequence[str], arguments: argparse.Namespace) -> Results:
     """The rows with these names, each kept when it is done; a server that fails a row has no figure there."""
     results: Results = {}
@@ -68,7 +57,7 @@ def measure(names: Sequence[str], arguments: argparse.Namespace) -> Results:
         servers = [server for server in row.servers if server in wanted]
         results[name] = measure_row(name, row, spec, servers, 1 if arguments.quick else arguments.rounds)
         if not arguments.quick:
-            keep({name: results[name]}, about, DOCS if arguments.docs else ROOT / ".make" / "bench")
+            keep({name: results[name]}, about, DOCS if arguments.docs else MAKE / "bench")
     return results
 
 

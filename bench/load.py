@@ -52,6 +52,7 @@ def talk(wires: Wires, spec: Spec) -> Figures:
         figures = talking.paced(spec["rate"], spec["seconds"])
     else:
         figures = talking.windowed(spec["window"], spec["seconds"])
+    figures["message_s"] = figures["server_cpu"] / figures["sent_s"]
     return figures | spread("delay", [delay for wire in timed for delay in wire.delays])
 
 
@@ -72,7 +73,12 @@ def idle(wires: Wires, spec: Spec) -> Figures:
     count = spec["connections"] - 1
     wires.open([wires.dialect.hello(user) + wires.dialect.join(["r0"], user) for user in range(1, count + 1)])
     wires.settle()
-    return {"bytes_each": (cost.memory() - before) / count}
+    return {"bytes_each": (cost.memory() - before) / count, "memory": cost.memory()}
+
+
+def memory(wires: Wires, spec: Spec) -> Figures:
+    """What a server takes that nobody asks anything."""
+    return {"memory": Cost(spec["pids"]).memory()}
 
 
 def questions(wires: Wires, spec: Spec) -> Figures:
@@ -110,7 +116,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     gc.freeze()
-    work = {"talk": talk, "storm": storm, "idle": idle, "questions": questions}[spec["work"]]
+    work = {"talk": talk, "storm": storm, "idle": idle, "memory": memory, "questions": questions}[spec["work"]]
     with closing(Wires(dialect_of(spec["server"], spec.get("key", "")), spec["port"])) as wires:
         try:
             print(json.dumps(work(wires, spec)))

@@ -27,7 +27,7 @@ NATS_PY = "nats-py"
 def measure_load(kind: str, directory: Path, spec: Spec) -> Measured:
     """What the load says of one server."""
     with running(kind, directory) as server:
-        return _load(server, spec)
+        return load(server, spec)
 
 
 def measure_cluster(kind: str, directory: Path, spec: Spec) -> Measured:
@@ -48,11 +48,12 @@ def measure_history(kind: str, directory: Path, spec: Spec) -> Measured:
     with chat_node(directory) as server:
         figures = {"rebuilt_s": spec["count"] / (time.monotonic() - began)}
         if spec.get("asked"):
-            figures |= _load(server, {"work": "questions", "room": ROOM, "words": WORDS, **spec})
+            figures |= load(server, {"work": "questions", "room": ROOM, "words": WORDS, **spec})
     return figures
 
 
-def _load(server: Server, spec: Spec) -> Measured:
+def load(server: Server, spec: Spec) -> Measured:
+    """What the load says that does this to a server."""
     told = {**spec, "server": server.kind, "port": server.port, "pids": server.pids, "key": KEY}
     return _run([sys.executable, "-m", "bench.load", json.dumps(told)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -23,6 +24,16 @@ def test_a_quick_run_measures_the_node_beside_its_peers() -> None:
     assert [cell.strip() for cell in lines[0][1:5]] == ["work", "chat", "nats", "websockets"]
     fan_out = next(line for line in lines if line[1].startswith(" 1 room x 200"))
     assert all(float(cell.replace(",", "").strip(" *")) > 0 for cell in fan_out[2:5])
+
+
+@pytest.mark.timeout(120)
+def test_a_quick_run_measures_what_things_cost_as_they_grow() -> None:
+    command = [sys.executable, "-m", "bench.growth", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, preexec_fn=die_with_parent, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4, done.stdout
+    assert all(re.search(r": (CPU of a message|memory) \d[\d,.]* (µs|MB)$", line) for line in lines), done.stdout
 
 
 def test_what_it_started_does_not_outlive_it() -> None:
