@@ -47,6 +47,7 @@ from node.replica import Replica
 from node.server import Server
 from node.state.records import KNOWN_VERSION, WRITTEN_VERSION
 from node.submitter import Submitter
+from node.tracing import Tracer
 from node.vitals import Vitals
 from node.web import pages
 
@@ -78,8 +79,11 @@ class App:
         self._http_address = _address(self.http)
         self._log, self._bus = _make_log(settings)
         self._hub = Hub(room_buffer_bytes=settings.max_unsent_bytes)
-        self._submitter = Submitter(self._log, settings.max_pending, settings.send_timeout, self._record_version)
-        self._replica = Replica(self._log, settings.data_dir / "store.sqlite", self._hub, self._submitter, self.metrics)
+        self._tracer = tracer = Tracer() if settings.log_level == "DEBUG" else None
+        pending, timeout_s = settings.max_pending, settings.send_timeout
+        self._submitter = Submitter(self._log, pending, timeout_s, self._record_version, tracer)
+        store = settings.data_dir / "store.sqlite"
+        self._replica = Replica(self._log, store, self._hub, self._submitter, self.metrics, tracer)
         self._authenticator = Authenticator(
             settings.auth_mode, settings.jwt_key, settings.jwt_issuer, settings.jwt_audience
         )
@@ -152,13 +156,12 @@ class App:
 
     def figures(self) -> CollectorRegistry:
         """What ``/metrics`` tells, as it is now."""
-        metrics = self.metrics
-        metrics.ready.set(self._why_not_ready() is None)
-        metrics.draining.set(self._draining)
-        metrics.connections.set(self._connection_count)
-        metrics.peers.set(len(self._peers.alive) if self._peers else 0)
+        self.metrics.ready.set(self._why_not_ready() is None)
+        self.metrics.draining.set(self._draining)
+        self.metrics.connections.set(self._connection_count)
+        self.metrics.peers.set(len(self._peers.alive) if self._peers else 0)
         self._vitals.refresh()
-        return metrics.registry
+        return self.metrics.registry
 
     @property
     def _connection_count(self) -> int:
@@ -242,6 +245,7 @@ class App:
             presence=self._presence,
             metrics=self.metrics,
             jwks=self._jwks,
+            tracer=self._tracer,
         )
         self._server = server = Server(node)
         if self._bus is not None:

@@ -45,6 +45,8 @@ class Connection:
         self._outbox = Outbox(node.settings.max_unsent_bytes, self._too_slow)
         self._conversation = Conversation(node, self._outbox, self.id)
         self._outbox.on_account = self._account_changed
+        if node.tracer is not None:
+            self._outbox.spans = []
         self._busy = False
         self._asked_at = trio.current_time()
         self._ending: CloseConnection | None = None
@@ -143,6 +145,9 @@ class Connection:
         metrics.events_delivered.inc(events)
         if published_at < math.inf:
             metrics.delivery.observe(trio.current_time() - published_at)
+        if self._node.tracer is not None and self._outbox.spans:
+            spans, self._outbox.spans = self._outbox.spans, []
+            self._node.tracer.delivered(spans, self.id, self._conversation.user)
 
     async def _from_store(self) -> bytes:
         """The next events of a room whose cursor is older than its buffer; empty when there are none."""

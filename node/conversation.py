@@ -33,6 +33,7 @@ from node.state.outcome import Accepted, Outcome, Rejected
 from node.state.reader import RoomView
 from node.state.records import AnyRecord
 from node.submitter import Submitter
+from node.tracing import Tracer
 
 PAGE_BYTES = 256 * 1024
 """Of a room's past, this much is read, held and sent at once."""
@@ -54,6 +55,7 @@ class Node:
     presence: Presence
     metrics: Metrics
     jwks: JwksFetcher | None = None
+    tracer: Tracer | None = None
 
     async def identify(self, *, token: str | None, user: str | None) -> Identity:
         """Check a token, or take a guest's name. For a key that is not known, those published now are looked at.
@@ -228,11 +230,15 @@ class Conversation:
         assert record is not None, f"{type(request).__name__} is carried out by nobody"  # noqa: S101 - a table's hole
         if isinstance(request, requests.Send):
             self._node.metrics.messages_in.inc()
+        if self._node.tracer is not None:
+            self._node.tracer.received(record, self._conn_id)
         self._node.submitter.submit(record, partial(self._committed, request, record, trio.current_time()))
 
     def _committed(self, request: requests.AnyRequest, record: AnyRecord, asked_at: float, outcome: Outcome) -> None:
         """The outcome of a record: runs inside the replica's loop, so it only queues the answer."""
         self._node.metrics.commit.observe(trio.current_time() - asked_at)
+        if self._node.tracer is not None:
+            self._node.tracer.acknowledged(record, outcome, self._conn_id)
         if isinstance(outcome, Rejected):
             self._refuse(request.id, RequestError(outcome.code, outcome.msg))
         elif isinstance(request, requests.Send):

@@ -21,6 +21,7 @@ class Outbox:
 
     Attributes:
         cursors: the rooms that are received, and the next seq of each.
+        spans: room, first seq and the one after the last of what was taken, where messages are traced; None elsewhere.
         on_account: told when the local account of this user's name has changed.
     """
 
@@ -37,10 +38,12 @@ class Outbox:
         "_wake",
         "cursors",
         "on_account",
+        "spans",
     )
 
     def __init__(self, max_unsent_bytes: int, on_slow: Callable[[], None]) -> None:
         self.cursors: dict[Room, int] = {}
+        self.spans: list[tuple[str, int, int]] | None = None
         self.on_account: Callable[[Account], None] = lambda account: None
         self._max_unsent_bytes = max_unsent_bytes
         self._on_slow = on_slow
@@ -127,6 +130,8 @@ class Outbox:
                 self._events += end - cursor
                 if at < self._oldest_at:
                     self._oldest_at = at
+                if self.spans is not None:
+                    self.spans.append((room.id, cursor, end))
         self._dirty = {}
         parts += self._after
         self._after = []

@@ -22,6 +22,7 @@ from node.state.reader import Reader
 from node.state.schema import corruption_named, discard
 from node.state.store import Applied, Store
 from node.submitter import Submitter
+from node.tracing import Tracer
 
 READERS = 2
 _POLL_S = 2.0
@@ -42,14 +43,18 @@ class Replica:
         hub: told of every event.
         submitter: told of every outcome.
         metrics: counts the events.
+        tracer: told of every event, if there is one.
     """
 
-    def __init__(self, log: Log, path: Path, hub: Hub, submitter: Submitter, metrics: Metrics) -> None:
+    def __init__(
+        self, log: Log, path: Path, hub: Hub, submitter: Submitter, metrics: Metrics, tracer: Tracer | None = None
+    ) -> None:
         self._log = log
         self._path = path
         self._hub = hub
         self._submitter = submitter
         self._metrics = metrics
+        self._tracer = tracer
         self._writing = trio.CapacityLimiter(1)
         self._moved = trio.Event()
         self._looked = trio.Event()
@@ -143,6 +148,8 @@ class Replica:
         async with aclosing(self._log.tail(self.applied)) as tail:
             async for entries in tail:
                 applied = await self._apply(store, entries)
+                if self._tracer is not None:
+                    self._tracer.applied(applied.events, applied.position)
                 self._hub.publish(applied.events, applied.pushes, applied.accounts, trio.current_time())
                 self._metrics.events_applied.inc(len(applied.events))
                 self.applied = applied.position

@@ -20,6 +20,7 @@ from node.log.base import MAX_ENTRY_BYTES, Log
 from node.state.outcome import Accepted, Outcome, Rejected
 from node.state.records import WRITTEN_VERSION, AnyRecord, encode_batch, encode_record
 from node.state.rules import AppliedBatch
+from node.tracing import Tracer
 
 MAX_BATCH_RECORDS = 1024
 _ENTRY_OVERHEAD_BYTES = 256
@@ -60,16 +61,23 @@ class Submitter:
         max_pending: records that may wait; more are refused with ``overloaded``.
         timeout_s: how long a record waits before its fate is given as unknown (or as not sent).
         version: the version of the records to write, asked for every entry.
+        tracer: told of every entry that is in the log, if there is one.
     """
 
     def __init__(
-        self, log: Log, max_pending: int, timeout_s: float, version: Callable[[], int] = lambda: WRITTEN_VERSION
+        self,
+        log: Log,
+        max_pending: int,
+        timeout_s: float,
+        version: Callable[[], int] = lambda: WRITTEN_VERSION,
+        tracer: Tracer | None = None,
     ) -> None:
         self.producer = secrets.token_hex(8)
         self._log = log
         self._max_pending = max_pending
         self._timeout_s = timeout_s
         self._version = version
+        self._tracer = tracer
         self._batch_no = 0
         self._queue: deque[_Ticket] = deque()
         self._in_log: dict[int, list[_Ticket]] = {}
@@ -168,6 +176,8 @@ class Submitter:
                     self._refuse(self._in_log.pop(self._batch_no))
                     return
             else:
+                if self._tracer is not None:
+                    self._tracer.appended(entry_id, [ticket.raw for ticket in tickets])
                 return
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
             pause_s = min(pause_s * 2, _RETRY_MAX_S)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 import trio
 
+from node.tracing import trace_id
 from tests.unit.local_node import talking
 
 from .process import NodeProcess, until
@@ -21,8 +23,9 @@ def check(text: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-async def test_a_nodes_metrics_are_as_prometheus_wants_them(tmp_path: Path) -> None:
-    with NodeProcess.running(tmp_path, node_id="node7") as node:
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+async def test_a_nodes_metrics_are_as_prometheus_wants_them(tmp_path: Path, level: str) -> None:
+    with NodeProcess.running(tmp_path, node_id="node7", log_level=level) as node:
         async with talking(node.url, "ana") as ana:
             await ana.ask(op="create_room", room="a")
             await ana.ask(op="join", room="a")
@@ -34,3 +37,5 @@ async def test_a_nodes_metrics_are_as_prometheus_wants_them(tmp_path: Path) -> N
         assert node.metric("chat_events_delivered_total") >= 1
         await trio.to_thread.run_sync(until, lambda: node.metric("chat_event_loop_delay_seconds_count") > 0)
         assert 'chat_build_info{node="node7"' in text
+        traced = [line["event"] for line in node.lines() if line.get("trace") == trace_id("a", "ana", "c1")]
+        assert ("message delivered" in traced) == (level == "DEBUG")

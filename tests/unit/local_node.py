@@ -22,6 +22,7 @@ from node.presence import Presence
 from node.replica import Replica
 from node.server import Server
 from node.submitter import Submitter
+from node.tracing import Tracer
 from node.transport.websocket import ClientSocket, Disconnected, connect
 
 from .fakes import MemoryBus, MemoryLog
@@ -33,13 +34,20 @@ SETTINGS = Settings(auth_mode=("token", "accounts", "guest"), jwt_key=KEY, send_
 class LocalNode:
     """The parts of a node, wired as ``node.app`` does. Use :func:`local_node`."""
 
-    def __init__(self, log: MemoryLog, directory: Path, settings: Settings, bus: MemoryBus | None = None) -> None:
+    def __init__(
+        self,
+        log: MemoryLog,
+        directory: Path,
+        settings: Settings,
+        bus: MemoryBus | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.log = log
         self.metrics = Metrics()
         self.hub = Hub(settings.max_unsent_bytes)
-        self.submitter = Submitter(log, settings.max_pending, settings.send_timeout)
+        self.submitter = Submitter(log, settings.max_pending, settings.send_timeout, tracer=tracer)
         path = directory / f"{settings.node_id}.sqlite"
-        self.replica = Replica(log, path, self.hub, self.submitter, self.metrics)
+        self.replica = Replica(log, path, self.hub, self.submitter, self.metrics, tracer)
         authenticator = Authenticator(settings.auth_mode, settings.jwt_key)
         self.jwks = None
         if settings.jwks_url:
@@ -58,6 +66,7 @@ class LocalNode:
             presence=self.presence,
             metrics=self.metrics,
             jwks=self.jwks,
+            tracer=tracer,
         )
         self.server = Server(self.node)
         self.port = 0
@@ -95,10 +104,16 @@ class LocalNode:
 
 @asynccontextmanager
 async def local_node(
-    directory: Path, *, log: MemoryLog | None = None, bus: MemoryBus | None = None, port: int = 0, **settings: Any
+    directory: Path,
+    *,
+    log: MemoryLog | None = None,
+    bus: MemoryBus | None = None,
+    port: int = 0,
+    tracer: Tracer | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[LocalNode]:
     """A node that serves while the block runs, and then ends without a word, as a crash would."""
-    node = LocalNode(log or MemoryLog(), directory, replace(SETTINGS, **settings), bus)
+    node = LocalNode(log or MemoryLog(), directory, replace(SETTINGS, **settings), bus, tracer)
     node.port = port
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run)
