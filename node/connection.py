@@ -102,7 +102,7 @@ class Connection:
         self._busy = True
         self._asked_at = trio.current_time()
         try:
-            await self._conversation.take(text)
+            await self._conversation.take(text, self._asked_at)
         finally:
             self._busy = False
 

@@ -134,23 +134,26 @@ class Conversation:
             return CloseConnection(CloseCode.TOKEN_EXPIRED, "the roles have been changed")
         return None
 
-    async def take(self, text: str) -> None:
+    async def take(self, text: str, now: float) -> None:
         """Take one frame, and do what it asks.
+
+        Args:
+            now: ``trio.current_time()``, which is dear where it is asked for every message.
 
         Raises:
             CloseConnection: the conversation is over.
         """
         try:
-            command = self._session.handle(text, trio.current_time(), time.time)
+            command = self._session.handle(text, now, time.time)
         except requests.RefusedRequest as refused:
             self._refuse(refused.request_id, refused.error)
             return
         try:
-            await self._carry_out(command)
+            await self._carry_out(command, now)
         except RequestError as error:
             self._refuse(command.request.id, error)
 
-    async def _carry_out(self, command: Command) -> None:
+    async def _carry_out(self, command: Command, now: float) -> None:
         match command.request:
             case requests.Hello() as request:
                 await self._greet(request)
@@ -171,7 +174,7 @@ class Conversation:
             case requests.Ping() as request:
                 self._answer(request.id, answers.Done())
             case request:
-                self._commit(request, command.record)
+                self._commit(request, command.record, now)
 
     # --- hello ---
 
@@ -226,13 +229,13 @@ class Conversation:
 
     # --- what goes into the log ---
 
-    def _commit(self, request: requests.AnyRequest, record: AnyRecord | None) -> None:
+    def _commit(self, request: requests.AnyRequest, record: AnyRecord | None, now: float) -> None:
         assert record is not None, f"{type(request).__name__} is carried out by nobody"  # noqa: S101 - a table's hole
         if isinstance(request, requests.Send):
             self._node.metrics.messages_in.inc()
         if self._node.tracer is not None:
             self._node.tracer.received(record, self._conn_id)
-        self._node.submitter.submit(record, partial(self._committed, request, record, trio.current_time()))
+        self._node.submitter.submit(record, partial(self._committed, request, record, now))
 
     def _committed(self, request: requests.AnyRequest, record: AnyRecord, asked_at: float, outcome: Outcome) -> None:
         """The outcome of a record: runs inside the replica's loop, so it only queues the answer."""

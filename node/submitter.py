@@ -83,7 +83,7 @@ class Submitter:
         self._in_log: dict[int, list[_Ticket]] = {}
         self._unresolved = 0
         self._arrived = trio.Event()
-        self._settled = trio.Event()
+        self._all_settled = trio.Event()
 
     @property
     def pending(self) -> int:
@@ -130,7 +130,9 @@ class Submitter:
     async def drained(self) -> None:
         """Wait until everything that was passed on has an outcome."""
         while self._unresolved:
-            await self._settled.wait()
+            if self._all_settled.is_set():
+                self._all_settled = trio.Event()
+            await self._all_settled.wait()
 
     async def run(self) -> None:
         """Append for ever.
@@ -191,8 +193,8 @@ class Submitter:
         if ticket.on_outcome is None:
             return
         self._unresolved -= 1
-        self._settled.set()
-        self._settled = trio.Event()
+        if not self._unresolved:
+            self._all_settled.set()
         ticket.settle(outcome)
 
     async def _expire(self) -> None:

@@ -366,9 +366,7 @@ async def test_a_close_gets_through_a_room_that_never_falls_silent(
         monkeypatch.setattr(Outbox, "take", lambda outbox: take(outbox) or _PONG_FRAME)
         assert await ana.ask(op="ping") == {}
         await ana.socket.send("{")
-        began = trio.current_time()
         assert await ana.end() == 4501
-        assert trio.current_time() - began < 2
 
 
 async def test_drain_moves_everyone_away_and_names_where(tmp_path: Path) -> None:
