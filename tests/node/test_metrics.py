@@ -13,13 +13,16 @@ from tests.unit.local_node import talking
 
 from .process import NodeProcess, until
 
-PROMTOOL = Path(__file__).resolve().parents[2] / ".make" / "tools" / "promtool"
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".make" / "tools"
 
 
 def check(text: str) -> tuple[int, str]:
     """What Prometheus's checker thinks of metrics."""
-    assert PROMTOOL.exists(), "promtool is missing: run `make tools`"
-    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (TOOLS / "promtool").exists(), "promtool is missing: run `make tools`"
+    done = subprocess.run(
+        [TOOLS / "promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
     return done.returncode, done.stdout + done.stderr
 
 
