@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,7 @@ SERIES: Mapping[str, Series] = {
 
 def measure(names: Sequence[str], *, quick: bool) -> dict[str, dict[int, float]]:
     """Series -> how much -> its cost in the series' unit. What cannot be done has no cost."""
-    found: dict[str, dict[int, float]] = {}
+    found: dict[str, dict[int, float]] = {name: {} for name in names}
     for name in names:
         series = SERIES[name]
         for much, spec in list(series.points.items())[: 1 if quick else None]:
@@ -103,7 +104,7 @@ def measure(names: Sequence[str], *, quick: bool) -> dict[str, dict[int, float]]
             except (OSError, RuntimeError) as error:
                 print(f"{much:,} {series.what}: FAILED: {error}", flush=True)
                 continue
-            cost = found.setdefault(name, {})[much] = measured[series.key] / series.scale
+            cost = found[name][much] = measured[series.key] / series.scale
             print(f"{much:,} {series.what}: {series.title} {number(cost)} {series.unit}", flush=True)
     return found
 
@@ -143,6 +144,8 @@ def main() -> None:
     found = measure(names, quick=arguments.quick)
     if not arguments.quick:
         draw(found, DOCS)
+    if not all(len(found[name]) == (1 if arguments.quick else len(SERIES[name].points)) for name in names):
+        sys.exit("Some work was not done: see FAILED above.")
 
 
 if __name__ == "__main__":

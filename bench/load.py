@@ -52,6 +52,8 @@ def talk(wires: Wires, spec: Spec) -> Figures:
         figures = talking.paced(spec["rate"], spec["seconds"])
     else:
         figures = talking.windowed(spec["window"], spec["seconds"])
+    if not figures["sent_s"]:
+        raise LoadError("nothing came back in time")
     figures["message_s"] = figures["server_cpu"] / figures["sent_s"]
     return figures | spread("delay", [delay for wire in timed for delay in wire.delays])
 

@@ -200,8 +200,8 @@ class LabTarget(Target):
             await self.whole()
             yield
         finally:
+            await machine.free_disk(service)
             await machine.whole_disk(service)
-            await self.whole()
 
     @asynccontextmanager
     async def _disk_full(self, *services: str) -> AsyncIterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
@@ -28,11 +28,12 @@ async def test_no_disk_has_room_for_the_log(lab: Lab) -> None:
         async with open_client(lab.urls, token=token) as client:
             await chatting.join(client, ROOM)
             kept = [(await client.send(ROOM, "before")).seq]
-        async with full.strike("all"):
-            refusal = await _refused(lab.urls[0], token, kept)
-            assert refusal.code in {"overloaded", "unavailable"}
-            for url in lab.urls:
-                async with _connected(url, token) as wire:
+        # A node without its log lets nobody in; who is there already stays.
+        async with _connected(lab.urls, token) as wires, full.strike("all"):
+            with trio.fail_after(120):
+                refusal = await _refused(wires[0], kept)
+                assert refusal.code in {"overloaded", "unavailable"}
+                for wire in wires:
                     page = await wire.ask(op="history", room=ROOM, limit=10)
                     assert page.ok["msgs"][-1]["seq"] == kept[-1]
     async with open_client(lab.urls, token=token) as client:
@@ -42,23 +43,24 @@ async def test_no_disk_has_room_for_the_log(lab: Lab) -> None:
         assert [message.seq for message in messages][-len(kept) :] == kept
 
 
-async def _refused(url: str, token: str, kept: list[int]) -> Answer:
+async def _refused(wire: Wire, kept: list[int]) -> Answer:
     """Send until there is no room. ``kept``: gets the seqs of what was acknowledged meanwhile."""
-    async with _connected(url, token) as wire:
-        while True:
-            answer = await wire.ask(op="send", room=ROOM, cid=f"full-{len(kept)}", body=BODY)
-            if answer.code not in {"", "rate_limited"}:
-                return answer
-            if not answer.code:
-                kept.append(answer.ok["seq"])
-            await trio.sleep(answer.retry_s)
+    while True:
+        answer = await wire.ask(op="send", room=ROOM, cid=f"full-{len(kept)}", body=BODY)
+        if answer.code not in {"", "rate_limited"}:
+            return answer
+        if not answer.code:
+            kept.append(answer.ok["seq"])
+        await trio.sleep(answer.retry_s)
 
 
 @asynccontextmanager
-async def _connected(url: str, token: str) -> AsyncIterator[Wire]:
-    """A client that keeps nothing from its user: it does not send again what was refused."""
-    with trio.fail_after(120):
-        async with Wire.opened(url, {"token": token}) as wire, trio.open_nursery() as nursery:
-            nursery.start_soon(wire.read, lambda frame, at: None)
-            yield wire
+async def _connected(urls: list[str], token: str) -> AsyncIterator[list[Wire]]:
+    """A client on each node that keeps nothing from its user: it does not send again what was refused."""
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(Wire.opened(url, {"token": token})) for url in urls]
+        async with trio.open_nursery() as nursery:
+            for wire in wires:
+                nursery.start_soon(wire.read, lambda frame, at: None)
+            yield wires
             nursery.cancel_scope.cancel()

@@ -54,9 +54,9 @@ async def test_an_update_and_the_way_back(lab: Lab, first_image: str) -> None:
 @pytest.mark.parametrize(
     ("version", "cause"),
     [
-        pytest.param("does-not-start", "tasks in a row ended", marks=pytest.mark.long),
+        pytest.param("does-not-start", "non-zero exit (1)", marks=pytest.mark.long),
         pytest.param("unhealthy", "unhealthy", marks=pytest.mark.long),
-        pytest.param("cannot-serve", "too_large", marks=pytest.mark.long),
+        pytest.param("cannot-serve", "a body is at most 1 bytes", marks=pytest.mark.long),
         ("fails-on-node2", "The roll failed at node2"),
     ],
 )
