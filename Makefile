@@ -85,6 +85,7 @@ bench: $(VENV)/.installed tools ## the node beside its peers on the same work: m
 	@$(STEP) "Peers" bench/peers/install
 	@$(STEP) "Bench" python -m bench $(if $(ONLY),--only "$(ONLY)",$(if $(QUICK),,--docs)) $(if $(QUICK),--quick)
 	$(if $(ONLY),,@$(STEP) "Growth" python -m bench.growth $(if $(QUICK),--quick))
+	$(if $(ONLY)$(QUICK),,@$(STEP) "Scaling" sh -c 'python -m bench.footprint && python -m bench.scaling --docs')
 
 .PHONY: guards
 guards: $(VENV)/.installed ## take each guard of the playbooks out of a copy, and see its test fail: make guards ONLY=lock

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from node.auth import ADMIN_ROLE, Authenticator, Identity, sign_token
 from node.errors import ChatError, ErrorCode, RequestError
+from node.files import put_in_place
 
 NAME = "admin.key"
 MAX_TTL_S = 3600.0
@@ -113,11 +114,8 @@ def _keep_private(path: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Under its name it is whole, or not there."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    partial.replace(path)
+    put_in_place(partial, path)

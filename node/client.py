@@ -151,7 +151,7 @@ class ChatClient:
             feed.close()
 
     async def create_room(self, room: str, title: str = "", *, private: bool = False) -> None:
-        """Make a room; refused with ``room_exists`` if there is one, be it of this call whose answer was lost."""
+        """Make a room; refused with ``room_exists`` if there is another under its id."""
         await self._do(requests.CreateRoom(id=self._id(), room=room, title=title, private=private))
 
     async def update_room(self, room: str, *, title: str | None = None, private: bool | None = None) -> None:

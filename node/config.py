@@ -102,7 +102,9 @@ class Settings:
     nats_password: str = _setting("", str, "Password on the NATS servers.", secret=True)
     nats_replicas: int = _setting(3, _integer(1, 5), "Copies of the log that NATS keeps.")
     auth_mode: tuple[str, ...] = _setting(
-        (), _several(_choice(AUTH_MODES)), "token, guest, or both; default guest on loopback, else token."
+        (),
+        _several(_choice(AUTH_MODES)),
+        "token, accounts, guest, several by comma; default guest on loopback, else token.",
     )
     jwt_key: str = _setting(
         "",

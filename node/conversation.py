@@ -126,7 +126,7 @@ class Conversation:
         if "accounts" not in self._node.settings.auth_mode:
             return None
         if account.disabled:
-            return CloseConnection(CloseCode.BANNED, "this account is disabled")
+            return CloseConnection(CloseCode.ACCOUNT_DISABLED, "this account is disabled")
         used = self._account
         if used is not None and used.password_hash != account.password_hash:
             return CloseConnection(CloseCode.BAD_CREDENTIALS, "the password has been changed")
@@ -154,27 +154,31 @@ class Conversation:
             self._refuse(command.request.id, error)
 
     async def _carry_out(self, command: Command, now: float) -> None:
-        match command.request:
-            case requests.Hello() as request:
+        request, record = command
+        if record is not None and not isinstance(request, requests.Join):
+            self._commit(request, record, now)
+            return
+        match request:
+            case requests.Hello():
                 await self._greet(request)
-            case requests.Join() as request:
-                await self._enter(request, command.record)
-            case requests.History() as request:
+            case requests.Join():
+                await self._enter(request, record)
+            case requests.History():
                 await self._history(request)
-            case requests.Rooms() as request:
+            case requests.Rooms():
                 await self._rooms(request)
-            case requests.Members() as request:
+            case requests.Members():
                 await self._members(request)
-            case requests.Search() as request:
+            case requests.Search():
                 await self._search(request)
-            case requests.Typing() as request:
+            case requests.Typing():
                 self._typing(request)
-            case requests.Whoami() as request:
+            case requests.Whoami():
                 self._whoami(request)
-            case requests.Ping() as request:
+            case requests.Ping():
                 self._answer(request.id, answers.Done())
-            case request:
-                self._commit(request, command.record, now)
+            case _:
+                raise AssertionError(f"{type(request).__name__} is carried out by nobody")
 
     # --- hello ---
 
@@ -229,8 +233,7 @@ class Conversation:
 
     # --- what goes into the log ---
 
-    def _commit(self, request: requests.AnyRequest, record: AnyRecord | None, now: float) -> None:
-        assert record is not None, f"{type(request).__name__} is carried out by nobody"  # noqa: S101 - a table's hole
+    def _commit(self, request: requests.AnyRequest, record: AnyRecord, now: float) -> None:
         if isinstance(request, requests.Send):
             self._node.metrics.messages_in.inc()
         if self._node.tracer is not None:
@@ -322,16 +325,7 @@ class Conversation:
             lambda reader: reader.rooms(self.user, request.prefix, request.after, request.limit + 1, request.mine)
         )
         rooms = [
-            answers.RoomInfo(
-                row.id,
-                row.title,
-                row.members,
-                row.head,
-                row.private,
-                row.dm,
-                row.role,
-                row.unread,
-            )
+            answers.RoomInfo(row.id, row.title, row.members, row.head, row.private, row.dm, row.role, row.unread)
             for row in rows[: request.limit]
         ]
         self._answer(request.id, answers.RoomList(rooms, more=len(rows) > request.limit))

@@ -10,19 +10,24 @@ from node.protocol.frames import text_frame
 from node.room import Room
 from node.state.model import Account, Event, Push
 
+_ALL_ROOMS_BYTES = 256 * 1024**2
+
 
 class Hub:
     """Room id -> room, user -> outboxes. A room is here only while somebody on this node receives it.
 
     Args:
         room_buffer_bytes: how much of each room is kept in memory.
+        all_rooms_bytes: how much of all rooms together; above it each keeps an even share of half of that.
 
     Attributes:
         on_part: called when a connection of a user receives a room no longer.
     """
 
-    def __init__(self, room_buffer_bytes: int) -> None:
+    def __init__(self, room_buffer_bytes: int, all_rooms_bytes: int = _ALL_ROOMS_BYTES) -> None:
         self._room_buffer_bytes = room_buffer_bytes
+        self._all_rooms_bytes = all_rooms_bytes
+        self._kept_bytes = 0
         self._rooms: dict[str, Room] = {}
         self._users: dict[str, set[Outbox]] = {}
         self._user_of: dict[Outbox, str] = {}
@@ -41,7 +46,7 @@ class Hub:
     @property
     def buffer_bytes(self) -> int:
         """Size of the frames that are kept of all rooms."""
-        return sum(room.buffer_bytes for room in self._rooms.values())
+        return self._kept_bytes
 
     def slow_readers(self, since: float) -> int:
         """Connections for which something has waited since before a moment of Trio's clock."""
@@ -83,6 +88,7 @@ class Hub:
         room.receivers.pop(outbox, None)
         if not room.receivers and self._rooms.get(room.id) is room:
             del self._rooms[room.id]
+            self._kept_bytes -= room.buffer_bytes
         if outbox in self._user_of:
             self.on_part(self._user_of[outbox], outbox, room)
 
@@ -103,7 +109,7 @@ class Hub:
             room = self._rooms.get(event.room)
             if room is None:
                 continue
-            room.append(event.seq, event.payload)
+            self._kept_bytes += room.append(event.seq, event.payload)
             touched[room] = None
             if event.left is not None:
                 self._part(event.left, room, event.seq)
@@ -113,6 +119,8 @@ class Hub:
             for outbox in room.receivers:
                 if room in outbox.cursors:
                     outbox.notify(room, at)
+        if self._kept_bytes > self._all_rooms_bytes:
+            self._keep_less()
         for push in pushes:
             frame = text_frame(push.payload)
             for outbox in self._user_of if push.user is None else self._users.get(push.user, ()):
@@ -127,6 +135,11 @@ class Hub:
         for outbox in room.receivers if room is not None else ():
             if room in outbox.cursors and self._user_of.get(outbox) != besides:
                 outbox.answer_frame(frame, after_events=True)
+
+    def _keep_less(self) -> None:
+        """Bound what many rooms keep. Half of it goes at once, so that looking at all rooms is paid seldom."""
+        share = self._all_rooms_bytes // 2 // len(self._rooms)
+        self._kept_bytes += sum(room.keep(share) for room in self._rooms.values())
 
     def _part(self, user: str, room: Room, seq: int) -> None:
         """Nothing follows a user's leave to that user, not even what waits to be sent.

@@ -1,13 +1,15 @@
 """The replica: follows the log, applies it to the store, tells the hub, and answers reads.
 
 log --tail, in order--> store (own thread) --> hub (writers wake) and submitter (outcomes)
+
+The store's file follows a little later, and whenever somebody reads: a reader sees all that anybody has been told.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +31,9 @@ _POLL_S = 2.0
 _DIGESTS_KEPT = 16
 _APPLY_RETRY_S = 1.0
 _BARRIER_TIMEOUT_S = 3.0
+_WRITE_EVERY_S = 0.5
+_LOT_BYTES = 256 * 1024
+"""So much of the log is applied at most, and a little more, before it is written."""
 
 T = TypeVar("T")
 logger = structlog.get_logger()
@@ -58,6 +63,10 @@ class Replica:
         self._writing = trio.CapacityLimiter(1)
         self._moved = trio.Event()
         self._looked = trio.Event()
+        self._store: Store | None = None
+        self._write_turn = trio.Lock()
+        self._stuck = False
+        """Whether the store's file could not be written the last time."""
         self._readers_free: list[Reader] = []
         self._reading = trio.CapacityLimiter(READERS)
         self.applied = 0
@@ -77,13 +86,14 @@ class Replica:
             StoreCorrupt: the store's file went bad; it has been removed, a restart rebuilds it.
             UnknownVersion: the log holds what only a newer release understands.
         """
-        store = await trio.to_thread.run_sync(self._open_store, limiter=self._writing)
+        self._store = store = await trio.to_thread.run_sync(self._open_store, limiter=self._writing)
         self._readers_free = [Reader(self._path) for _ in range(READERS)]
         self.applied, self.digest = store.state.position, store.state.digest
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch_head)
                 nursery.start_soon(self._watch_damage)
+                nursery.start_soon(self._write_now_and_then)
                 task_status.started()
                 await self._follow(store)
         except* StoreCorrupt as damage:
@@ -94,10 +104,16 @@ class Replica:
         finally:
             for reader in self._readers_free:
                 reader.close()
+            with trio.CancelScope(shield=True), suppress(StoreCorrupt):
+                await self._write()
             store.close()
 
     async def read(self, query: Callable[[Reader], T]) -> T:
-        """Run a query against the store, in a thread. When it meets damage the replica ends, and this never returns."""
+        """Run a query against the store, in a thread, once all that is applied is in its file.
+
+        While that cannot be written, the node says so by :attr:`ready` and what is there has to do. When it meets
+        damage the replica ends, and this never returns.
+        """
 
         def named(reader: Reader) -> T:
             with corruption_named(self._path, own_sql=False):
@@ -105,6 +121,8 @@ class Replica:
 
         async with self._reader() as reader:
             try:
+                if not self._stuck:
+                    await self._write()
                 return await trio.to_thread.run_sync(named, reader)
             except StoreCorrupt as error:
                 self._damage = error
@@ -129,7 +147,7 @@ class Replica:
     @property
     def ready(self) -> bool:
         """Whether this node shows what the log holds."""
-        return self.caught_up and self._log.reachable
+        return self.caught_up and self._log.reachable and not self._stuck
 
     async def wait_ready(self) -> None:
         """Wait until :attr:`ready`."""
@@ -158,6 +176,8 @@ class Replica:
                 self._submitter.resolve(applied.batches)
                 self._moved.set()
                 self._moved = trio.Event()
+                if store.unwritten_bytes > _LOT_BYTES:
+                    await self._write_at_last()
 
     def _keep_digests(self, new: dict[int, bytes]) -> None:
         self.digests |= new
@@ -169,9 +189,36 @@ class Replica:
             try:
                 return await trio.to_thread.run_sync(store.apply, entries, limiter=self._writing)
             except sqlite3.OperationalError as error:
-                logger.error("the store cannot be written, will be repeated", reason=str(error))
+                logger.error("the store cannot be read, will be repeated", reason=str(error))
                 self.caught_up = False
                 await trio.sleep(_APPLY_RETRY_S)
+
+    async def _write(self) -> bool:
+        """Bring the store's file up to what is applied. Returns whether that went well."""
+        assert self._store is not None  # noqa: S101 - there are no readers before
+        async with self._write_turn:
+            if self._store.unwritten_bytes:
+                try:
+                    await trio.to_thread.run_sync(self._store.write, limiter=self._writing)
+                except sqlite3.OperationalError as error:
+                    logger.error("the store cannot be written, will be repeated", reason=str(error))
+                    self._stuck = True
+                    return False
+            self._stuck = False
+        return True
+
+    async def _write_at_last(self) -> None:
+        """Write, however long it takes: no more may be applied before."""
+        while True:
+            if await self._write():
+                return
+            await trio.sleep(_APPLY_RETRY_S)
+
+    async def _write_now_and_then(self) -> None:
+        """Write also when nobody reads, so that little is applied again after a crash."""
+        while True:
+            await trio.sleep(_WRITE_EVERY_S)
+            await self._write()
 
     async def _watch_head(self) -> None:
         """Keep :attr:`head` and :attr:`caught_up` true."""

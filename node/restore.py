@@ -183,6 +183,7 @@ def verify(path: Path, scratch: Path | None, progress: Progress) -> Report:
             for batch in file.batches():
                 try:
                     effective += len(store.apply(batch).batches)
+                    store.write()
                 except UnknownVersion as error:
                     raise ExportError(f"{path}: {error}") from None
                 progress(batch[-1].position, count)

@@ -6,6 +6,7 @@ receivers at the same cursor are handed the same bytes. Cost goes with receivers
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from node.protocol.frames import text_frame
@@ -57,17 +58,19 @@ class Room:
         self.receivers[outbox] = head
         self.start_after(head)
 
-    def append(self, seq: int, payload: bytes) -> None:
-        """Add the next event."""
+    def append(self, seq: int, payload: bytes) -> int:
+        """Add the next event; returns by how many bytes the buffer has grown."""
         if self.base is None:
             self.base = seq
         if seq < self.end:
-            return  # a reader of the store saw this event before it was published here
+            return 0  # a reader of the store saw this event before it was published here
         frame = text_frame(payload)
         self._frames.append(frame)
         self._offsets.append(self._offsets[-1] + len(frame))
+        # The oldest half at once, so that the cost of moving the rest is paid seldom.
         if self.buffer_bytes > 2 * self._buffer_bytes:
-            self._trim()
+            return len(frame) + self.keep(self._buffer_bytes)
+        return len(frame)
 
     def holds(self, seq: int) -> bool:
         """Whether all frames from ``seq`` on are here."""
@@ -86,11 +89,13 @@ class Room:
         index = seq - (self.base or 0)
         return self._offsets[-1] - self._offsets[index] if 0 <= index < len(self._offsets) else 0
 
-    def _trim(self) -> None:
-        """Let go of the oldest half at once, so that the cost of moving the rest is paid seldom."""
-        drop = 0
-        while self._offsets[-1] - self._offsets[drop] > self._buffer_bytes:
-            drop += 1
-        del self._frames[:drop]
-        del self._offsets[:drop]
-        self.base = (self.base or 0) + drop
+    def keep(self, most_bytes: int) -> int:
+        """Let go of the oldest frames, down to a size; returns by how many bytes the buffer has grown: 0, or less."""
+        before = self.buffer_bytes
+        drop = bisect_left(self._offsets, self._offsets[-1] - most_bytes)
+        if drop:
+            del self._frames[:drop]
+            del self._offsets[:drop]
+            self.base = (self.base or 0) + drop
+            self._joined_range, self._joined = (0, 0), b""
+        return self.buffer_bytes - before

@@ -175,7 +175,7 @@ class Submitter:
             except LogFull as error:
                 logger.error("the log is full", reason=str(error))
                 if not in_doubt:
-                    self._refuse(self._in_log.pop(self._batch_no))
+                    self._refuse(self._in_log.pop(self._batch_no, []))
                     return
             else:
                 if self._tracer is not None:
@@ -204,10 +204,13 @@ class Submitter:
             now = trio.current_time()
             while self._queue and self._queue[0].deadline < now:
                 self._settle(self._queue.popleft(), _NOT_SENT)
-            for tickets in self._in_log.values():
+            for batch_no, tickets in list(self._in_log.items()):
                 for ticket in tickets:
                     if ticket.deadline < now:
                         self._settle(ticket, _UNKNOWN)
+                if tickets[-1].deadline < now:
+                    # Nobody waits for its outcome. Without the store's disk none comes, and the log takes ever more.
+                    del self._in_log[batch_no]
 
 
 def accepted(outcome: Outcome) -> Accepted:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import os
 import random
 import shutil
 import signal
@@ -83,8 +84,11 @@ class NatsServer:
         self._end(signal.SIGTERM)
 
     def freeze(self) -> None:
-        """Let the process hang: connections stay open, nothing is answered."""
+        """Let the process hang: connections stay open, nothing is answered from here on."""
         self._signal(signal.SIGSTOP)
+        # The signal is sent at once, but on a busy machine the process answers a little while longer.
+        if self._process is not None:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """Let a frozen process go on."""

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 ROLES = Path(__file__).resolve().parents[1] / "roles"
+SECRET = re.compile(r"(password|key|tokens)(_former)?$")
 BEGIN, END = "<!-- variables -->", "<!-- end of variables -->"
 
 
@@ -23,8 +24,9 @@ def _text(description: str | list[str]) -> str:
 
 
 def _code(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
-    return f"`{text.strip().removesuffix('...').strip()}`"
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("...").strip()
+    escaped = text.replace("|", "\\|")  # also in code a bar would end the table's cell (GitHub Flavored Markdown, 4.10)
+    return f"`{escaped}`"
 
 
 def table(options: dict[str, dict[str, Any]]) -> str:
@@ -46,6 +48,11 @@ def faults(role: Path, *, write: bool) -> list[str]:
         f"{role.name}: {name} differs between defaults/main.yml and meta/argument_specs.yml"
         for name in sorted(defaults.keys() | specified.keys())
         if defaults.get(name) != specified.get(name)
+    ]
+    found += [
+        f"{role.name}: {name} is a secret by its name: meta/argument_specs.yml wants no_log for it"
+        for name, option in options.items()
+        if SECRET.search(name) and not option.get("no_log")
     ]
     readme = role / "README.md"
     old = readme.read_text() if readme.exists() else ""

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from node.accounts import MIN_PASSWORD_CHARACTERS
 from node.cluster import Beat
-from node.protocol.requests import DEFAULT_PAGE, MAX_PAGE, Notice, RoomId, Title, UnixMs, UserName
+from node.protocol.requests import DEFAULT_PAGE, MAX_PAGE, NewRoomId, Notice, RoomId, Title, UnixMs, UserName
 
 Password = Annotated[str, Meta(min_length=MIN_PASSWORD_CHARACTERS, max_length=1024)]
 Roles = Annotated[list[Literal["admin"]], Meta(max_length=1)]
@@ -75,7 +75,7 @@ class UserList(Struct):
 class NewRoom(Struct, forbid_unknown_fields=True):
     """A room to be made; who asks is its owner."""
 
-    room: RoomId
+    room: NewRoomId
     title: Title = ""
     private: bool = False
 

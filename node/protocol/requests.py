@@ -18,6 +18,9 @@ MAX_PAGE = 500
 
 RequestId = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=64)]
 RoomId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
+NewRoomId = Annotated[str, Meta(pattern=r"^(?!dm[.])[a-z0-9][a-z0-9._-]{0,63}\Z")]
+"""Of a room that is made under a chosen id. Anybody can work out the id of two people's direct room: who made a room of
+that id before them would own it, and read what they believe to be between the two."""
 Cid = Annotated[str, Meta(min_length=1, max_length=64)]
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Page = Annotated[int, Meta(ge=0, le=MAX_PAGE)]
@@ -65,9 +68,10 @@ class RoomRequest(Request):
     room: RoomId
 
 
-class CreateRoom(RoomRequest, tag="create_room"):
+class CreateRoom(Request, tag="create_room"):
     """Makes a room; its creator is the owner and first member."""
 
+    room: NewRoomId
     title: Title = ""
     private: bool = False
 

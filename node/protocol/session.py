@@ -6,7 +6,7 @@ The session decides what may be asked and what goes into the log; the conversati
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from node.auth import ADMIN_ROLE, Identity
 from node.config import Settings
@@ -28,8 +28,7 @@ from node.protocol.translate import record_of
 from node.state.records import AnyRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A request that may be carried out, and the record that goes into the log, if it changes anything."""
 
     request: AnyRequest
@@ -76,10 +75,10 @@ class Session:
         request = decode_request(text)
         try:
             self._check(request, self.identity, now)
+            ts = int(unix_time() * 1000)
+            return Command(request, record_of(request, self.identity.user, ts, admin=ADMIN_ROLE in self.identity.roles))
         except RequestError as error:
             raise RefusedRequest(request.id, error) from None
-        ts = int(unix_time() * 1000)
-        return Command(request, record_of(request, self.identity.user, ts, admin=ADMIN_ROLE in self.identity.roles))
 
     def _hello(self, text: str) -> Hello:
         try:

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
+from node.errors import ErrorCode, RequestError
 from node.protocol import requests
 from node.state import records
 from node.state.records import AnyRecord
+
+_DM = "dm."
 
 
 def dm_room_id(one: str, other: str) -> str:
     """Id of the room of two users, the same whoever asks."""
     pair = "\0".join(sorted((one, other)))
-    return f"dm.{blake2b(pair.encode(), digest_size=16).hexdigest()}"
+    return f"{_DM}{blake2b(pair.encode(), digest_size=16).hexdigest()}"
 
 
 def record_of(request: requests.AnyRequest, user: str, ts: int, *, admin: bool) -> AnyRecord | None:
@@ -23,12 +26,22 @@ def record_of(request: requests.AnyRequest, user: str, ts: int, *, admin: bool) 
     Args:
         ts: Unix time in milliseconds.
         admin: whether the user is a server admin.
+
+    Raises:
+        RequestError: ``forbidden``, for what nobody may do, whatever the state.
     """
     make = _RECORDS.get(type(request))
     record = make(request, user, ts) if make is not None else None
     if record is not None and admin:
         record.admin = True
     return record
+
+
+def _delete_room(request: requests.DeleteRoom, user: str, ts: int) -> records.DeleteRoom:
+    # Its id is worked out from two names, so it could not be opened again.
+    if request.room.startswith(_DM):
+        raise RequestError(ErrorCode.FORBIDDEN, "a direct room belongs to its two people")
+    return records.DeleteRoom(user, ts, request.room)
 
 
 def _peer(record: Callable[[str, int, str, str], AnyRecord]) -> Callable[[Any, str, int], AnyRecord]:
@@ -38,7 +51,7 @@ def _peer(record: Callable[[str, int, str, str], AnyRecord]) -> Callable[[Any, s
 _RECORDS: dict[type[requests.Request], Callable[[Any, str, int], AnyRecord]] = {
     requests.CreateRoom: lambda r, user, ts: records.CreateRoom(user, ts, r.room, r.title, r.private),
     requests.UpdateRoom: lambda r, user, ts: records.UpdateRoom(user, ts, r.room, r.title, r.private),
-    requests.DeleteRoom: lambda r, user, ts: records.DeleteRoom(user, ts, r.room),
+    requests.DeleteRoom: _delete_room,
     requests.Dm: lambda r, user, ts: records.OpenDm(user, ts, dm_room_id(user, r.user), r.user),
     requests.Join: lambda r, user, ts: records.JoinRoom(user, ts, r.room),
     requests.Leave: lambda r, user, ts: records.LeaveRoom(user, ts, r.room),

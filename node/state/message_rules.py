@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from node.errors import ErrorCode
 from node.protocol.pushes import DeleteEvent, EditEvent, MessageEvent, ReactEvent
-from node.state.model import MODERATOR, RANKS, Room, Sent, State
+from node.state.model import MODERATOR, RANKS, Room, State
 from node.state.outcome import Accepted, Refusal
 from node.state.records import DeleteMessage, EditMessage, React, RoomRecord, SendMessage
 from node.state.room_rules import rank, require_member
@@ -27,20 +26,18 @@ _MENTION = re.compile(r"(?<![A-Za-z0-9_])@([A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,62}[
 def _send(state: State, room: Room, record: SendMessage) -> Accepted:
     require_member(room, record)
     first = state.said(room, record.user, record.cid)
-    fingerprint = _fingerprint(record)
     if first is not None:
-        if first.fingerprint != fingerprint:
+        if (first.body, first.reply_to) != (record.body, record.reply_to):
             raise Refusal(ErrorCode.CID_CONFLICT, f"cid {record.cid} was used for another message")
         return Accepted(first.seq, first.ts, dup=True)
     _require_voice(room, record)
     root = _thread_of(state, room, record.reply_to)
     seq, ts = state.next_event(room, record.ts)
-    message = MessageEvent(room.id, seq, record.cid, record.user, ts, record.body)
-    message.reply_to, message.thread = record.reply_to, root.seq if root is not None else None
-    message.mentions = _mentions(room, record.body)
+    thread = root.seq if root is not None else None
+    mentions = _mentions(room, record.body)
+    message = MessageEvent(room.id, seq, record.cid, record.user, ts, record.body, record.reply_to, thread, mentions)
     state.emit(room, message)
     state.add_message(room, message)
-    state.changes.sent[room.no, record.user, record.cid] = Sent(seq, ts, fingerprint)
     if root is not None:
         state.replace_message(room, msgspec.structs.replace(root, replies=root.replies + 1))
     return Accepted(seq, ts)
@@ -119,11 +116,6 @@ def _mentions(room: Room, body: str) -> list[str]:
         return []
     named = dict.fromkeys(_MENTION.findall(body))
     return [user for user in named if room.rank(user)][:MAX_MENTIONS]
-
-
-def _fingerprint(record: SendMessage) -> bytes:
-    """Tells whether two records with one cid say the same."""
-    return blake2b(f"{record.reply_to} {record.body}".encode(), digest_size=8).digest()
 
 
 RULES: dict[type[RoomRecord], Callable[[State, Room, Any], Accepted]] = {

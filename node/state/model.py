@@ -92,17 +92,7 @@ class Notice(msgspec.Struct):
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that is known by its cid; ``fingerprint`` tells whether a repeat says the same."""
-
-    seq: int
-    ts: int
-    fingerprint: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened in a room.
 
     Attributes:
@@ -129,11 +119,12 @@ class Push:
 
 @dataclass(slots=True)
 class Changes:
-    """What a batch of entries changed.
+    """What entries changed.
 
     Attributes:
         standings: by (room number, user); None: nothing any more.
         messages: as they stand, by (room number, seq).
+        said: the new ones as they were said, by (room number, user, cid).
         places: of the new ones among the messages: where their record stands in the log.
         emptied: room number -> seq up to which nothing is left.
     """
@@ -143,12 +134,25 @@ class Changes:
     rooms: dict[str, Room] = field(default_factory=dict)
     standings: dict[tuple[int, str], Standing | None] = field(default_factory=dict)
     messages: dict[tuple[int, int], MessageEvent] = field(default_factory=dict)
-    sent: dict[tuple[int, str, str], Sent] = field(default_factory=dict)
+    said: dict[tuple[int, str, str], MessageEvent] = field(default_factory=dict)
     places: dict[tuple[int, int], int] = field(default_factory=dict)
     emptied: dict[int, int] = field(default_factory=dict)
     accounts: set[str] = field(default_factory=set)
     notices: bool = False
     producers: set[str] = field(default_factory=set)
+
+    def add(self, later: Changes) -> None:
+        """Take in what changed after that; what was pushed to users is over."""
+        self.events += later.events
+        self.rooms |= later.rooms
+        self.standings |= later.standings
+        self.messages |= later.messages
+        self.said |= later.said
+        self.places |= later.places
+        self.emptied |= later.emptied
+        self.accounts |= later.accounts
+        self.notices |= later.notices
+        self.producers |= later.producers
 
     def kept(self, room_no: int, seq: int) -> bool:
         """Whether this event is not of a room that was deleted afterwards."""
@@ -158,8 +162,8 @@ class Changes:
 class Disk(Protocol):
     """What the state looks up when it is not in memory; the store is one."""
 
-    def find_sent(self, room_no: int, user: str, cid: str) -> Sent | None:
-        """The message that a user sent under a cid."""
+    def find_said(self, room_no: int, user: str, cid: str) -> MessageEvent | None:
+        """The last message that a user sent to a room under a cid, as it was said."""
 
     def find_message(self, room_no: int, seq: int) -> MessageEvent | None:
         """A message as it stands, edits and reactions folded in."""
@@ -215,10 +219,10 @@ class State:
             self.set_standing(room, user, None)
         self.changes.emptied[room.no] = room.head
 
-    def said(self, room: Room, user: str, cid: str) -> Sent | None:
-        """The message that this user sent to this room under this cid."""
-        sent = self.changes.sent.get((room.no, user, cid)) or self.disk.find_sent(room.no, user, cid)
-        return sent if sent is not None and sent.seq >= room.first else None
+    def said(self, room: Room, user: str, cid: str) -> MessageEvent | None:
+        """The message that this user sent to this room under this cid, as it was said."""
+        message = self.changes.said.get((room.no, user, cid)) or self.disk.find_said(room.no, user, cid)
+        return message if message is not None and message.seq >= room.first else None
 
     def message(self, room: Room, seq: int) -> MessageEvent | None:
         """A message as it stands."""
@@ -228,8 +232,10 @@ class State:
 
     def add_message(self, room: Room, message: MessageEvent) -> None:
         """A message is new."""
-        self.changes.messages[room.no, message.seq] = message
-        self.changes.places[room.no, message.seq] = self.position << _RECORD_BITS | self.record_no
+        changes, key = self.changes, (room.no, message.seq)
+        changes.messages[key] = message
+        changes.places[key] = self.position << _RECORD_BITS | self.record_no
+        changes.said[room.no, message.from_, message.cid] = message
 
     def replace_message(self, room: Room, message: MessageEvent) -> None:
         """A message has become another."""

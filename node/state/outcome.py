@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from node.errors import ChatError, ErrorCode
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The record took effect. ``dup``: it had done so before, or there was nothing left to change."""
 
     seq: int
@@ -16,8 +15,7 @@ class Accepted:
     dup: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True, gc=False):
     """The record had no effect, and why."""
 
     code: ErrorCode

@@ -6,6 +6,8 @@ life of one node) and counts that producer's entries, so that an entry which lan
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 from msgspec import Struct
 
@@ -222,13 +224,6 @@ class _Version(Struct):
     v: int
 
 
-class _RawBatch(Struct):
-    v: int
-    producer: str
-    n: int
-    records: list[msgspec.Raw]
-
-
 _batch_decoder = msgspec.json.Decoder(Batch)
 _version_decoder = msgspec.json.Decoder(_Version)
 encode_record = msgspec.json.Encoder().encode
@@ -237,7 +232,8 @@ encode_record = msgspec.json.Encoder().encode
 
 def encode_batch(producer: str, n: int, records: list[bytes], version: int = WRITTEN_VERSION) -> bytes:
     """The bytes of an entry around records that are encoded already."""
-    return encode_record(_RawBatch(version, producer, n, [msgspec.Raw(record) for record in records]))
+    head = encode_record({"v": version, "producer": producer, "n": n})
+    return b'%s,"records":[%s]}' % (head[:-1], b",".join(records))
 
 
 def decode_batch(data: bytes) -> Batch:
@@ -248,10 +244,18 @@ def decode_batch(data: bytes) -> Batch:
         DamagedEntry: these bytes are no entry.
     """
     try:
-        check_version(_version_decoder.decode(data).v)
-        return _batch_decoder.decode(data)
+        batch = _batch_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        _check_version_of(data)
         raise DamagedEntry(str(error)) from None
+    check_version(batch.v)
+    return batch
+
+
+def _check_version_of(data: bytes) -> None:
+    """Raise UnknownVersion if it is for its version that an entry cannot be read."""
+    with suppress(msgspec.DecodeError, UnicodeError, RecursionError):
+        check_version(_version_decoder.decode(data).v)
 
 
 def check_version(version: int) -> int:

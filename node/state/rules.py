@@ -68,13 +68,11 @@ def _apply_batch(state: State, batch: Batch) -> AppliedBatch:
 
 
 def _chain_digest(state: State, outcomes: list[Outcome], events: list[Event]) -> None:
-    digest = blake2b(state.digest, digest_size=16)
-    digest.update(b"%d" % state.position)
+    parts = [state.digest, b"%d" % state.position]
     for outcome in outcomes:
-        digest.update(outcome.code.value.encode() if isinstance(outcome, Rejected) else b"%d" % outcome.seq)
-    for event in events:
-        digest.update(event.payload)
-    state.digest = digest.digest()
+        parts.append(outcome.code.value.encode() if isinstance(outcome, Rejected) else b"%d" % outcome.seq)
+    parts += [event.payload for event in events]
+    state.digest = blake2b(b"".join(parts), digest_size=16).digest()
 
 
 def apply_record(state: State, record: AnyRecord) -> Outcome:

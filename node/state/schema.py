@@ -2,7 +2,7 @@
 
 An event's ``id`` is its room's number and its seq in one integer, so that one primary key keeps a room's events
 together and in order. A message's ``place`` is where its record stands in the log: it orders messages
-over all rooms.
+over all rooms. Its ``said`` is a short hash of what a repeat of it would have in common with it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
 from node.errors import StoreCorrupt
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """A file of another version is rebuilt from the log."""
 
 _SEQ_BITS = 36
@@ -37,19 +38,29 @@ CREATE TABLE standing (
 ) WITHOUT ROWID;
 CREATE INDEX standing_user ON standing (user, room);
 CREATE TABLE event (id INTEGER PRIMARY KEY, payload BLOB);
-CREATE TABLE sent (
-    room INTEGER, user TEXT, cid TEXT, seq INTEGER, ts INTEGER, fingerprint BLOB, PRIMARY KEY (room, user, cid)
-) WITHOUT ROWID;
 -- payload: the message as it stands, where that is no longer what was said
-CREATE TABLE message (place INTEGER PRIMARY KEY, id INTEGER UNIQUE, thread INTEGER, payload BLOB);
+CREATE TABLE message (place INTEGER PRIMARY KEY, id INTEGER UNIQUE, said INTEGER, thread INTEGER, payload BLOB);
+CREATE INDEX message_said ON message (said);
 CREATE INDEX message_thread ON message (thread, id) WHERE thread IS NOT NULL;
-CREATE VIRTUAL TABLE search USING fts5 (body, content = '', tokenize = 'unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE search USING fts5 (
+    body, content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
+);
 """
 
 
 def event_id(room_no: int, seq: int) -> int:
     """The key of an event."""
     return room_no << _SEQ_BITS | seq
+
+
+def room_of(key: int) -> int:
+    """The number of the room of an event."""
+    return key >> _SEQ_BITS
+
+
+def said_key(user: str, cid: str) -> int:
+    """What a message is looked up by when it may be a repeat: 64 bits, so who finds one must look whether it is it."""
+    return int.from_bytes(blake2b(f"{user} {cid}".encode(), digest_size=8).digest(), signed=True)
 
 
 def open_file(path: Path, epoch: str) -> sqlite3.Connection:

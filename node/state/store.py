@@ -1,7 +1,8 @@
 """The read model's writer: applies the log to one SQLite file per node, which is thrown away and rebuilt at will.
 
-One thread at a time writes; any number read (``reader.py``). Because the log is the truth, a crash may cost the last
-transactions (``synchronous=NORMAL``): they are applied again.
+One thread at a time applies and writes; any number read (``reader.py``). What is applied waits in memory and is written
+a lot at a time, because a transaction costs more than a message. The log is the truth, so a crash may cost what waits,
+and the last transactions too (``synchronous=NORMAL``): that is applied again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import msgspec
 
 from node.errors import StoreCorrupt
 from node.protocol.pushes import MessageEvent, encode
-from node.state.model import Account, Changes, Event, Notice, Push, Room, Sent, Standing, State
+from node.state.model import Account, Changes, Event, Notice, Push, Room, Standing, State
 from node.state.records import check_version
 from node.state.rules import AppliedBatch, apply_entry
-from node.state.schema import corruption_named, event_id, open_file
+from node.state.schema import corruption_named, event_id, open_file, room_of, said_key
 
 _decode_message = msgspec.json.Decoder(MessageEvent).decode
 _decode_account = msgspec.json.Decoder(Account).decode
@@ -26,7 +27,7 @@ _decode_notices = msgspec.json.Decoder(list[Notice]).decode
 _MESSAGE = """
 SELECT message.place, COALESCE(message.payload, event.payload) FROM message JOIN event USING (id)
 """
-
+_SAID = "SELECT id, event.payload FROM message JOIN event USING (id) WHERE said = ? ORDER BY place DESC"
 
 DIGEST_EVERY = 100
 """So many entries lie between two digests by which replicas are compared while they move."""
@@ -52,6 +53,9 @@ class Store:
         path: the file; made if it is not there.
         epoch: of the log that is applied; a file of another log is thrown away.
 
+    Attributes:
+        unwritten_bytes: size of the entries that are applied and not in the file yet.
+
     Raises:
         StoreCorrupt: the file is damaged. ``discard`` it and open again.
         UnknownVersion: a newer release has applied records of its own.
@@ -62,31 +66,56 @@ class Store:
         self._db = open_file(path, epoch)
         with corruption_named(path):
             self.state = self._load()
+        self.unwritten_bytes = 0
+        self._unwritten: list[tuple[int, bytes]] = []
+        self._lot = Changes()
+        """What the unwritten entries changed."""
         self._spoilt = False
-        """Whether the state in memory is ahead of the file, because a call of :meth:`apply` failed."""
+        """Whether the state has half of an entry in it, because a call of :meth:`apply` failed."""
 
     def apply(self, entries: Sequence[tuple[int, bytes]]) -> Applied:
-        """Apply entries of the log, (position, data) in order, in one transaction.
+        """Apply entries of the log, (position, data) in order. They get into the file with :meth:`write`.
 
         Raises:
             UnknownVersion: an entry is of a newer release.
             StoreCorrupt: the file is damaged.
-            sqlite3.OperationalError: disk full or alike.
+            sqlite3.OperationalError: the disk cannot be read, or alike.
             In each case nothing is applied, and the same call may be made again.
         """
         with corruption_named(self.path):
-            if self._spoilt:
-                self.state, self._spoilt = self._load(), False
+            self._mend()
             self._spoilt = True
-            with self._db:
-                self._db.execute("BEGIN")
-                batches, digests = self._apply_all(entries)
-                changes = self.state.take_changes()
-                self._write(changes)
+            batches, digests = self._apply_all(entries)
             self._spoilt = False
+        changes = self.state.take_changes()
+        self._lot.add(changes)
+        self._unwritten += entries
+        self.unwritten_bytes += sum(len(data) for _, data in entries)
         applied = [batch for batch in batches if batch is not None]
         accounts = [self.state.accounts[name] for name in sorted(changes.accounts)]
         return Applied(self.state.position, applied, changes.events, changes.pushes, accounts, digests)
+
+    def write(self) -> None:
+        """Bring the file up to what is applied, in one transaction.
+
+        Raises:
+            StoreCorrupt: the file is damaged.
+            sqlite3.OperationalError: disk full or alike; the file is as it was, and the call may be made again.
+        """
+        if self._unwritten:
+            with corruption_named(self.path):
+                self._mend()
+                with self._db:
+                    self._db.execute("BEGIN")
+                    self._write(self._lot)
+            self._unwritten, self.unwritten_bytes, self._lot = [], 0, Changes()
+
+    def _mend(self) -> None:
+        """After a call of :meth:`apply` failed: come to where it began, from the file, which it has not touched."""
+        if self._spoilt:
+            self.state, self._lot = self._load(), Changes()
+            self._apply_all(self._unwritten)
+            self._lot, self._spoilt = self.state.take_changes(), False
 
     def _apply_all(self, entries: Sequence[tuple[int, bytes]]) -> tuple[list[AppliedBatch | None], dict[int, bytes]]:
         batches, digests = [], {}
@@ -97,18 +126,23 @@ class Store:
         return batches, digests
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. What is not written is applied again from the log."""
         self._db.close()
 
-    def find_sent(self, room_no: int, user: str, cid: str) -> Sent | None:
+    def find_said(self, room_no: int, user: str, cid: str) -> MessageEvent | None:
         """As ``model.Disk`` wants it."""
-        row = self._db.execute(
-            "SELECT seq, ts, fingerprint FROM sent WHERE room = ? AND user = ? AND cid = ?", (room_no, user, cid)
-        ).fetchone()
-        return Sent(*row) if row else None
+        if (said := self._lot.said.get((room_no, user, cid))) is not None:
+            return said
+        for message_id, payload in self._db.execute(_SAID, (said_key(user, cid),)):
+            message = _decode_message(payload)
+            if (room_of(message_id), message.from_, message.cid) == (room_no, user, cid):
+                return message
+        return None
 
     def find_message(self, room_no: int, seq: int) -> MessageEvent | None:
         """As ``model.Disk`` wants it."""
+        if (message := self._lot.messages.get((room_no, seq))) is not None:
+            return message
         found = self._message(event_id(room_no, seq))
         return found[1] if found else None
 
@@ -130,32 +164,25 @@ class Store:
             "INSERT INTO event VALUES (?, ?)",
             [(event_id(e.room_no, e.seq), e.payload) for e in changes.events if kept(e.room_no, e.seq)],
         )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (*key, said.seq, said.ts, said.fingerprint)
-                for key, said in changes.sent.items()
-                if kept(key[0], said.seq)
-            ],
-        )
 
     def _write_messages(self, changes: Changes) -> None:
         """New messages in one go; those that became another one by one, with what they are found by."""
         new, found_by = [], []
-        for (room_no, seq), message in changes.messages.items():
-            place = changes.places.get((room_no, seq))
+        for (room_no, seq), place in changes.places.items():
             if not changes.kept(room_no, seq):
                 continue
-            if place is None:
-                self._rewrite(event_id(room_no, seq), message)
-                continue
+            message = changes.messages[room_no, seq]
             thread = event_id(room_no, message.thread) if message.thread is not None else None
             changed = message.edited is not None or message.deleted or message.reactions or message.replies
-            new.append((place, event_id(room_no, seq), thread, encode(message) if changed else None))
+            said = said_key(message.from_, message.cid)
+            new.append((place, event_id(room_no, seq), said, thread, encode(message) if changed else None))
             if not message.deleted:
                 found_by.append((place, message.body))
-        self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?)", new)
+        self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?)", new)
         self._db.executemany("INSERT INTO search (rowid, body) VALUES (?, ?)", found_by)
+        for room_no, seq in changes.messages.keys() - changes.places.keys():
+            if changes.kept(room_no, seq):
+                self._rewrite(event_id(room_no, seq), changes.messages[room_no, seq])
 
     def _rewrite(self, message_id: int, message: MessageEvent) -> None:
         found = self._message(message_id)
@@ -180,7 +207,6 @@ class Store:
             self._forget(place, _decode_message(payload))
         self._db.execute("DELETE FROM message WHERE id BETWEEN ? AND ?", span)
         self._db.execute("DELETE FROM event WHERE id BETWEEN ? AND ?", span)
-        self._db.execute("DELETE FROM sent WHERE room = ? AND seq <= ?", (room_no, head))
 
     def _write_rooms(self, changes: Changes) -> None:
         self._db.executemany(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from itertools import count
+from typing import TypeVar
 
 import trio
 
 from node.errors import LogUnavailable
 from node.log.base import Entry, Log
+
+T = TypeVar("T")
 
 
 async def read(log: Log, upto: int, after: int = 0) -> list[Entry]:
@@ -28,7 +31,7 @@ async def append_surely(log: Log, entry_id: str, data: bytes, patience_s: float 
     return await surely(lambda: log.append(entry_id, data), patience_s)
 
 
-async def surely(ask: Callable[[], Awaitable[int]], patience_s: float = 40) -> int:
+async def surely(ask: Callable[[], Awaitable[T]], patience_s: float = 40) -> T:
     """Ask again and again until the log answers: servers that have just found each other may elect once more."""
     with trio.fail_after(patience_s):
         for _ in count():

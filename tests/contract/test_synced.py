@@ -12,7 +12,7 @@ from node.log.jetstream import JetStreamLog
 from tests.nats_cluster import PASSWORD, USER, NatsCluster
 from tests.node.process import NodeProcess
 
-from .reading import append_surely
+from .reading import append_surely, surely
 from .system_calls import calls, sent_at, synced_at, traced
 
 _TOLD_S = 1.0
@@ -26,8 +26,8 @@ async def test_a_majority_of_the_log_servers_has_synced_before_the_acknowledgeme
 ) -> None:
     with NatsCluster.running(tmp_path, sync_interval=interval) as cluster:
         log = JetStreamLog(cluster.urls, USER, PASSWORD, replicas=3)
-        await log.open()
         try:
+            await surely(log.open)
             await append_surely(log, "e:1", b"before")
             async with traced([server.pid for server in cluster.servers], tmp_path) as files:
                 position = await append_surely(log, "e:2", MARK.encode())

@@ -38,6 +38,7 @@ def test_a_service_bent_by_hand_is_put_right(lab: Lab) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_one_host_alone_can_be_looked_after(lab: Lab) -> None:
     play = playbook("site", "--limit", "host3")
     assert play.code == 0, play.output[-3000:]

@@ -1,17 +1,13 @@
-"""A backup is made, tried and refused where it must be; then the chat is lost, and comes back from it.
-
-With ``RESTORE_INVENTORY`` set to the inventory of three bare hosts, it comes back there instead.
-"""
+"""A backup is made, tried and refused where it must be; the chat comes back from it on bare hosts, and where it was."""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +15,7 @@ import trio
 
 from node.client import open_client
 from tests.scenarios import chatting
-from tests.scenarios.lab import STACK, Lab, Play, playbook, run
+from tests.scenarios.lab import LAB_NAME, STACK, Lab, Play, playbook, run
 
 pytestmark = pytest.mark.long
 CHAT_S = 3.0
@@ -84,8 +80,25 @@ def backups(lab: Lab) -> Iterator[Backups]:
     made.lab.ssh("host1", f"rm -rf {' '.join(timers)} {made.path} /etc/chat-ops/backup.json {PASSWORD_FILE}")
 
 
-@pytest.mark.timeout(900)
-async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, tmp_path: Path) -> None:
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Lab]:
+    """Three more hosts, on which nothing is, with an inventory and secrets of their own."""
+    made = Lab()
+    made.inventory = tmp_path / "bare"
+    names = {"lab_name": f"{LAB_NAME}-bare", "lab_first_address": 61, "lab_inventory_dir": str(made.inventory)}
+    _lab_play("hosts", names)
+    yield made
+    _lab_play("destroy", names)
+
+
+def _lab_play(name: str, variables: dict[str, object]) -> None:
+    arguments = ("-i", "localhost,", f"tests/lab/{name}.yml", "-e", json.dumps(variables))
+    done = run("ansible-playbook", *arguments, timeout_s=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.timeout(1800)
+async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, bare: Lab, tmp_path: Path) -> None:
     async with chatting.talk(lab, "scenario.backup") as going:
         await trio.sleep(CHAT_S)
     made = await _play(backups, "backup")
@@ -110,13 +123,17 @@ async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, t
     assert lab.readyz("host1")["epoch"] == epoch
     await trio.to_thread.run_sync(_assert_no_secret_kept, backups)
 
-    await trio.to_thread.run_sync(_lose, backups, tmp_path)
-    target = backups.lab
-    await _play(backups, "restore", "-e", f"snapshot={data['snapshot']}")
-    assert await _rooms(target) == rooms
-    for history in await chatting.histories(target, going.room):
-        assert [(e.seq, e.from_, e.body, e.ts) for e in history] == [(e.seq, e.from_, e.body, e.ts) for e in before]
-    assert {target.readyz(host)["epoch"] for host in target.hosts} == {target.readyz("host1")["epoch"]} != {epoch}
+    elsewhere = replace(backups, lab=bare)
+    await trio.to_thread.run_sync(_settle, backups, elsewhere, tmp_path)
+    await trio.to_thread.run_sync(_lose, lab)
+    for there in (elsewhere, backups):
+        await _play(there, "restore", "-e", f"snapshot={data['snapshot']}")
+        assert await _rooms(there.lab) == rooms
+        for history in await chatting.histories(there.lab, going.room):
+            assert [(e.seq, e.from_, e.body, e.ts) for e in history] == [(e.seq, e.from_, e.body, e.ts) for e in before]
+        epochs = {there.lab.readyz(host)["epoch"] for host in there.lab.hosts}
+        assert len(epochs) == 1
+        assert epochs != {epoch}
 
 
 async def _play(backups: Backups, name: str, *more: str) -> Play:
@@ -171,27 +188,25 @@ def _assert_no_secret_kept(backups: Backups) -> None:
         assert (backups.lab.inventory / "secrets" / name).read_text().strip() not in copy
 
 
-def _lose(backups: Backups, directory: Path) -> None:
-    """The stack and its volumes are gone, and an empty one is there; or a new cluster on other hosts."""
-    other = os.environ.get("RESTORE_INVENTORY")
-    if other is None:
-        _remove(backups.lab)
-        deployed = playbook("deploy", inventory=backups.lab.inventory)
-    else:
-        target = Lab()
-        target.inventory = Path(other)
-        deployed = playbook("site", inventory=target.inventory)
-        _carry(backups.path, backups.lab.inventory, target.inventory, directory)
-        backups.lab = target
+def _settle(backups: Backups, elsewhere: Backups, directory: Path) -> None:
+    """A new cluster on bare hosts, which can reach the repository."""
+    deployed = playbook("site", inventory=elsewhere.lab.inventory)
+    assert deployed.code == 0, deployed.output[-3000:]
+    _carry(backups.path, backups.lab.inventory, elsewhere.lab.inventory, directory)
+
+
+def _lose(lab: Lab) -> None:
+    """The stack and its volumes are gone, and an empty one is there."""
+    _remove(lab)
+    deployed = playbook("deploy", inventory=lab.inventory)
     assert deployed.code == 0, deployed.output[-3000:]
 
 
 def _remove(lab: Lab) -> None:
-    lab.ssh("host1", f"docker stack rm {STACK}", timeout_s=120)
+    removed = playbook("remove", "-e", f"confirm={STACK}", inventory=lab.inventory)
+    assert removed.code == 0, removed.output[-3000:]
     label = f"label=com.docker.stack.namespace={STACK}"
-    gone = f'[ -z "$(docker ps -aq --filter {label})$(docker network ls -q --filter {label})" ]'
     for host in lab.hosts:
-        lab.ssh(host, f"timeout 100 sh -c 'until {gone}; do sleep 0.5; done'", timeout_s=120)
         lab.ssh(host, f"sh -c 'docker volume rm $(docker volume ls -q --filter {label})'")
 
 

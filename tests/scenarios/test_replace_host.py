@@ -100,6 +100,9 @@ async def test_a_lost_host_is_replaced_and_its_successor_too(lab: Lab, moved: La
     going.check(await chatting.histories(moved, going.room))
     print(f"longest time without a successful send: {going.longest_silence_s:.1f} s")
     assert going.longest_silence_s < 60
+    # Nothing is left to do: it has its edge, its timers, all that the one before it had.
+    site = await trio.to_thread.run_sync(partial(playbook, "site", inventory=moved.inventory))
+    assert (site.code, site.changed) == (0, 0), site.output[-4000:]
 
     # And back, which is the other case: the one that goes is well, and the one that comes is bare.
     _wipe("host2")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import ssl
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -27,7 +30,7 @@ def test_services_are_complete_and_in_place(lab: Lab) -> None:
     for host, values in lab.hosts.items():
         running = lab.ssh(host, "docker ps --format '{{.Label \"com.docker.swarm.service.name\"}}'").split()
         number = values["node_type"].removeprefix("node")
-        assert {f"{STACK}_node{number}", f"{STACK}_nats{number}"} == set(running)
+        assert {f"{STACK}_node{number}", f"{STACK}_nats{number}", "chat-edge_edge"} == set(running)
 
 
 @pytest.mark.timeout(300)
@@ -96,11 +99,18 @@ async def test_since_brings_exactly_what_was_missed(lab: Lab) -> None:
         assert [event.seq for event in events if isinstance(event, MessageEvent)] == missed
 
 
-def test_the_printed_line_works(lab: Lab) -> None:
-    """What `make up` prints to try is run as it is printed."""
+def test_the_printed_lines_work(lab: Lab) -> None:
+    """What `make up` prints to open and to try is what it says, as it is printed."""
     printed = run("tests/lab/connect").stdout
-    command = "\n".join(line for line in printed.splitlines() if line.startswith("  ")).strip()
-    assert "chat-node send" in command
+    trusted = ssl.create_default_context(cafile=str(lab.inventory / "edge-root.pem"))
+    pages = re.findall(r"https://[0-9.]+/", printed)
+    assert len(pages) == len(lab.hosts)
+    for page in pages:
+        with urllib.request.urlopen(page, context=trusted, timeout=10) as answer:  # noqa: S310 - it is https, see above
+            assert "<title>" in answer.read().decode()
+    for_a_token = printed.split("Sign in with a token:")[1].splitlines()[0]
+    assert run("sh", "-c", for_a_token).stdout.count(".") == 2  # RFC 7515, 7.1
+    command = "  .venv/bin/chat-node send" + printed.split("  .venv/bin/chat-node send")[1].split("\n\n")[0]
     done = run("sh", "-c", command)
     assert done.returncode == 0, done.stderr
     assert '"seq":' in done.stdout

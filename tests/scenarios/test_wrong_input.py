@@ -84,6 +84,7 @@ def test_a_busy_port(lab: Lab) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 async def test_a_bad_setting_is_taken_back_and_told(lab: Lab) -> None:
     """A version that does not serve: the old one everywhere again, exit code not 0, the cause in the output."""
     before = {host: lab.readyz(host)["release"] for host in lab.hosts}

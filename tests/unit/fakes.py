@@ -82,7 +82,7 @@ class MemoryLog:
 class NoDisk:
     """For a state whose changes are all still in memory."""
 
-    def find_sent(self, room_no: int, user: str, cid: str) -> None:
+    def find_said(self, room_no: int, user: str, cid: str) -> None:
         return None
 
     def find_message(self, room_no: int, seq: int) -> None:

@@ -254,7 +254,7 @@ async def test_being_refused_later_ends_feeds_and_calls(tmp_path: Path) -> None:
     async with local_node(tmp_path) as node, open_client([node.url], user="ana") as ana:
         await make_room(ana)
         feed = aiter(await ana.join("a", limit=0))
-        cut_off(node, CloseCode.BANNED)
+        cut_off(node, CloseCode.ACCOUNT_DISABLED)
         (gap,) = await take(feed, 1)
         assert isinstance(gap, Gap)
         assert "4503" in gap.reason

@@ -36,6 +36,7 @@ class Rooms:
     def apply(self, *records: AnyRecord) -> None:
         number = next(self._numbers)
         self._store.apply([(number, entry(*records, n=number))])
+        self._store.write()
 
     def pages(self, prefix: str = "", *, mine: bool = False) -> Iterator[list[str]]:
         """The ids, page by page, as a client asks for them that belongs to no room."""

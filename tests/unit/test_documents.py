@@ -37,8 +37,18 @@ def test_playbooks_for_the_reader_s_inventory_are_well_formed(document: Path) ->
     assert done.returncode == 0, done.stderr
 
 
+def anchors(document: Path) -> set[str]:
+    """What a link can name in a document, made of its headings as GitHub does."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
-    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
-    assert missing == []
+    links = re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text())
+    for path, anchor in links:
+        if "://" not in path:
+            target = document.parent / path if path else document
+            assert target.exists(), path
+            assert not anchor or anchor in anchors(target), f"{path}#{anchor}"

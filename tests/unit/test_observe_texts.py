@@ -287,6 +287,7 @@ def test_the_archive_has_no_secret(tmp_path: Path) -> None:
     archive = load("observe/action_plugins/observe_archive.py")
     report = {"level": "down", "findings": [], "services": [], "hosts": []}
     answers = {"host1": {"items": {"docker/info": f"x {CANARY} y"}}, "host2": {"unreachable": True, "msg": "no route"}}
+    (tmp_path / "b.tar.gz").touch(mode=0o644)  # of an earlier run, and readable by others
     size = archive.pack(tmp_path / "b.tar.gz", observe.bundle(answers, report), [CANARY])
     data = (tmp_path / "b.tar.gz").read_bytes()
     assert len(data) == size

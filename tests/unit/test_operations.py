@@ -16,6 +16,7 @@ from node.auth import sign_token
 from node.client import ChatClient, open_client
 from node.errors import RequestError
 from node.protocol.pushes import InvitePush, NoticePush, PresencePush, ReadPush, RoomEvent, TypingPush
+from node.protocol.translate import dm_room_id
 from node.state.records import PutAccount
 
 from .fakes import MemoryBus, MemoryLog
@@ -148,6 +149,14 @@ async def test_a_direct_room(node: LocalNode) -> None:
         assert "seq" in await ana.ask(op="send", room=opened, cid="c", body="psst")
         assert (await cy.ask(op="join", room=opened))["code"] == "no_room"
         assert (await ana.ask(op="rooms", prefix=opened))["rooms"][0]["dm"]
+
+
+async def test_nobody_makes_the_direct_room_of_two_others_before_they_do(node: LocalNode) -> None:
+    theirs = dm_room_id("ana", "bo")
+    async with talking(node.url, "ana") as ana, talking(node.url, "cy") as cy:
+        assert (await cy.ask(op="create_room", room=theirs))["code"] == "bad_request"
+        assert (await ana.ask(op="dm", user="bo"))["room"] == theirs
+        assert (await cy.ask(op="join", room=theirs))["code"] == "no_room"
 
 
 async def test_a_deleted_room_ends_with_its_last_event_and_is_made_anew(node: LocalNode) -> None:

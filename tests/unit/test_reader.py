@@ -50,6 +50,7 @@ class Model:
         for group in [records] if self._together else [(record,) for record in records]:
             n = self.store.state.position + 1
             self.store.apply([(n, entry(*group, n=n))])
+            self.store.write()
 
     def page(self, before: int = 99, thread: int | None = None, room_no: int = 1) -> list[dict[str, Any]]:
         return [json.loads(payload) for payload in self.reader.messages(room_no, before, 50, 10**6, thread)]
@@ -164,7 +165,7 @@ def test_nothing_is_left_of_a_deleted_room_when_there_is_a_new_one(model: Model)
     assert [(m["seq"], m["body"]) for m in model.page()] == [(9, "new words")]
     assert [json.loads(payload)["seq"] for payload in model.reader.events(1, 1, 99, 10**6)] == [7, 8, 9]
     assert (model.search("secret"), model.search("words")) == ([], [("a", 9)])
-    assert model.store.find_sent(1, "bo", "2") is None
+    assert model.store.find_said(1, "bo", "2") is None
     assert [row.user for row in model.reader.members(1, "", 9)] == ["ana", "bo"]
 
 

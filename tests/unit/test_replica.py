@@ -16,7 +16,7 @@ from node.errors import StoreCorrupt
 from node.hub import Hub
 from node.metrics import Metrics
 from node.replica import Replica
-from node.state.reader import RoomView
+from node.state.reader import Reader, RoomView
 from node.state.records import CreateRoom, SendMessage
 from node.state.store import Applied, Store
 from node.submitter import Submitter
@@ -130,6 +130,42 @@ async def test_a_failing_disk_is_waited_for_and_loses_nothing(tmp_path: Path, mo
         await append(log, ENTRIES)
         await until(lambda: replica.applied == len(ENTRIES))
         assert failures == []
+
+
+async def test_a_file_that_cannot_be_written_makes_it_unready_and_a_reader_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_module, "_WRITE_EVERY_S", 0.01)
+    log = MemoryLog()
+    async with following(log, tmp_path / "s") as replica:
+        await replica.wait_ready()
+        with monkeypatch.context() as patch:
+
+            def full(self: Store) -> None:
+                raise sqlite3.OperationalError("database or disk is full")
+
+            patch.setattr(Store, "write", full)
+            await append(log, ENTRIES)
+            await until(lambda: replica.applied == len(ENTRIES) and replica.caught_up)
+            await until(lambda: not replica.ready)
+            with trio.fail_after(1):
+                assert await replica.read(lambda reader: reader.room("a", "ana")) is None
+        with trio.fail_after(1):
+            await replica.wait_ready()
+        assert await replica.read(lambda reader: reader.room("a", "ana")) == RoomView(1, 1, 11, False, "owner")
+
+
+@pytest.mark.parametrize(("lot_bytes", "every_s"), [(0, 100), (1_000_000, 0.01)])
+async def test_the_file_follows_without_a_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lot_bytes: int, every_s: float
+) -> None:
+    monkeypatch.setattr(replica_module, "_LOT_BYTES", lot_bytes)
+    monkeypatch.setattr(replica_module, "_WRITE_EVERY_S", every_s)
+    log, path = MemoryLog(), tmp_path / "s"
+    async with following(log, path):
+        await append(log, ENTRIES)
+        with closing(Reader(path)) as reader:
+            await until(lambda: reader.room("a", "ana") == RoomView(1, 1, 11, False, "owner"))
 
 
 async def test_a_store_that_goes_bad_is_removed_and_rebuilt_at_the_next_start(

@@ -274,6 +274,26 @@ def test_rooms_and_users_are_forgotten_with_their_last_connection(hub: Hub) -> N
     assert hub.enter("ana", first.outbox) == 1
 
 
+def test_what_all_rooms_keep_is_bounded_and_whoever_is_behind_reads_the_store() -> None:
+    hub = Hub(BUFFER_BYTES, all_rooms_bytes=2000)
+    member, names = Member(hub, "ana"), [f"room{i}" for i in range(20)]
+    rooms = {name: member.follow(0, 1, name) for name in names}
+    for seq in range(1, 10):
+        for name in names:
+            hub.publish([event(seq, name)])
+            assert hub.buffer_bytes == sum(room.buffer_bytes for room in rooms.values()) <= 2000
+    assert {rooms[name].base for name in names} <= set(range(5, 11))
+    member.outbox.take()
+    assert member.outbox.behind() is not None
+    for name in names:
+        member.outbox.advance(rooms[name], 10)
+    assert member.outbox.behind() is None
+    hub.publish([event(10, "room3")])
+    assert member.outbox.take() == frames(10, room="room3")
+    hub.exit("ana", member.outbox)
+    assert hub.buffer_bytes == 0
+
+
 async def test_a_writer_waits_until_there_is_something(hub: Hub) -> None:
     member = Member(hub, "ana")
     member.follow(0, 1)

@@ -103,6 +103,7 @@ def test_the_record_of_an_admin_says_so_and_only_an_admin_sends_notices() -> Non
     assert talk.say(op="delete_room", room="a").record.admin
     assert talk.say(op="notice", text="soon", until=9).record == PutNotice("root", TS, "info", "soon", 9, admin=True)
     assert Talk().refused(op="notice", text="soon", until=9).error.code is ErrorCode.FORBIDDEN
+    assert talk.refused(op="delete_room", room="dm.0f").error.code is ErrorCode.FORBIDDEN
 
 
 def test_a_direct_room_has_one_id_from_both_sides_and_another_for_others() -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from node.errors import StoreCorrupt
 from node.state import records
 from node.state.model import State
+from node.state.outcome import Accepted
 from node.state.reader import Reader, RoomRow, RoomView
 from node.state.records import CreateRoom, EditMessage, JoinRoom, LeaveRoom, SendMessage, UnknownVersion, encode_batch
 from node.state.rules import apply_entry
 from node.state.schema import discard
-from node.state.store import Store
+from node.state.store import Applied, Store
 
 from .fakes import NoDisk
 from .history import entry, logs
@@ -76,12 +77,19 @@ def store(path: Path) -> Iterator[Store]:
         yield store
 
 
+def written(store: Store, entries: Sequence[tuple[int, bytes]]) -> Applied:
+    applied = store.apply(entries)
+    store.write()
+    return applied
+
+
 TABLES = {
     "event": "SELECT * FROM event",
-    "message": "SELECT place, id, thread, COALESCE(message.payload, event.payload) FROM message JOIN event USING (id)",
+    "message": "SELECT place, id, said, thread, COALESCE(message.payload, event.payload)"
+    " FROM message JOIN event USING (id)",
     "messages": "SELECT COUNT(*) FROM message",
     "search": "SELECT rowid FROM search WHERE search MATCH 'x OR y OR uni' ORDER BY rowid",
-    **{table: f"SELECT * FROM {table}" for table in ("meta", "producer", "account", "room", "standing", "sent")},  # noqa: S608
+    **{table: f"SELECT * FROM {table}" for table in ("meta", "producer", "account", "room", "standing")},  # noqa: S608
 }
 
 
@@ -101,21 +109,24 @@ def test_batching_and_restarts_make_no_difference(log: list[tuple[int, bytes]], 
         while rest:
             size = data.draw(st.integers(1, len(rest)), label="batch")
             store.apply(rest[:size])
-            rest = rest[size:]
+            if data.draw(st.booleans(), label="write"):
+                store.write()
             if data.draw(st.booleans(), label="restart"):
                 store.close()
                 store = Store(path, "epoch")
+            rest = log[store.state.position :]
+        store.write()
         store.close()
         with closing(Store(path, "epoch")) as again:
             assert snapshot(again.state) == replayed(log)
         with closing(Store(one_by_one, "epoch")) as other:
             for position, entry_ in log:
-                other.apply([(position, entry_)])
+                written(other, [(position, entry_)])
         assert rows(path) == rows(one_by_one)
 
 
 def test_what_was_applied_can_be_read(store: Store, path: Path) -> None:
-    applied = store.apply(LOG)
+    applied = written(store, LOG)
     assert applied.position == 3
     assert [(event.room, event.seq) for event in applied.events] == [
         (r, s) for r, s in zip("aaaaab", (1, 2, 3, 4, 5, 1), strict=True)
@@ -133,7 +144,7 @@ def test_pages_of_messages_tile(store: Store, path: Path) -> None:
     sends = [SendMessage("ana", i, "a", f"n{i}", str(i)) for i in range(100)]
     joins = [JoinRoom(f"u{i}", i, "a") for i in range(100)]
     mixed = [record for pair in zip(sends, joins, strict=True) for record in pair]
-    store.apply([*LOG, (4, entry(*mixed, n=4))])
+    written(store, [*LOG, (4, entry(*mixed, n=4))])
     with reading(path) as reader:
         bodies: list[str] = []
         before = 10**6
@@ -145,7 +156,7 @@ def test_pages_of_messages_tile(store: Store, path: Path) -> None:
 
 
 def test_pages_are_bounded_in_bytes_but_never_empty(store: Store, path: Path) -> None:
-    store.apply(LOG)
+    written(store, LOG)
     with reading(path) as reader:
         for read in (reader.events(1, 2, 5, 1), reader.messages(1, 6, 50, 1)):
             assert len(read) == 1
@@ -155,7 +166,7 @@ def test_pages_are_bounded_in_bytes_but_never_empty(store: Store, path: Path) ->
 
 def test_rooms_are_listed_by_prefix_in_order(store: Store, path: Path) -> None:
     names = ["b", "ab", "a.c", "a", "a-z", "z"]
-    store.apply([(1, entry(*(CreateRoom("ana", 1, name, name.upper()) for name in names)))])
+    written(store, [(1, entry(*(CreateRoom("ana", 1, name, name.upper()) for name in names)))])
     with reading(path) as reader:
         assert [row.id for row in reader.rooms("", "", "", 50)] == sorted(names)
         assert [row.id for row in reader.rooms("", "a", "", 50)] == ["a", "a-z", "a.c", "ab"]
@@ -164,27 +175,39 @@ def test_rooms_are_listed_by_prefix_in_order(store: Store, path: Path) -> None:
 
 
 def test_members_are_counted(store: Store, path: Path) -> None:
-    store.apply([*LOG, (4, entry(LeaveRoom("ana", 1, "a"), n=4))])
+    written(store, [*LOG, (4, entry(LeaveRoom("ana", 1, "a"), n=4))])
     with reading(path) as reader:
         assert [(row.id, row.members) for row in reader.rooms("", "", "", 9)] == [("a", 1), ("b", 1)]
 
 
 def test_a_repeat_is_recognised_after_a_restart(path: Path) -> None:
     with closing(Store(path, "epoch")) as store:
-        store.apply(LOG)
+        written(store, LOG)
     with closing(Store(path, "epoch")) as store:
-        again = store.apply([(4, entry(SendMessage("ana", 999, "a", "c1", "one"), producer="q"))])
+        again = written(store, [(4, entry(SendMessage("ana", 999, "a", "c1", "one"), producer="q"))])
         (outcome,) = again.batches[0].outcomes
         assert (outcome.seq, outcome.ts, outcome.dup) == (2, 101, True)  # type: ignore[union-attr]
         assert again.events == []
 
 
+def test_messages_of_one_hash_are_told_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.state.store.said_key", lambda user, cid: 7)
+    said = [SendMessage(user, 101, room, cid, "x") for room in "ab" for user in ("ana", "bo") for cid in ("1", "2")]
+    rooms = [CreateRoom("ana", 100, room) for room in "ab"]
+    members = [JoinRoom("bo", 100, room) for room in "ab"]
+    with closing(Store(path, "epoch")) as store:
+        written(store, [(1, entry(*rooms, *members, *said, n=1))])
+    with closing(Store(path, "epoch")) as store:
+        (again,) = written(store, [(2, entry(*said, n=2))]).batches
+    assert again.outcomes == [Accepted(seq, 101, dup=True) for seq in (3, 4, 5, 6) * 2]
+
+
 def test_a_store_of_another_log_or_schema_is_thrown_away(path: Path) -> None:
     with closing(Store(path, "epoch")) as store:
-        store.apply(LOG)
+        written(store, LOG)
     with closing(Store(path, "other")) as store:
         assert snapshot(store.state) == replayed([])
-        store.apply(LOG)
+        written(store, LOG)
         assert snapshot(store.state) == replayed(LOG)
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE meta SET value = 0 WHERE key = 'schema'")
@@ -196,7 +219,7 @@ def test_a_store_of_another_log_or_schema_is_thrown_away(path: Path) -> None:
 @pytest.mark.parametrize("damage", ["not a database", "pages", "cut short"])
 def test_damage_is_named_and_a_rebuild_heals_it(path: Path, damage: str) -> None:
     with closing(Store(path, "epoch")) as store:
-        store.apply([*LOG, (4, entry(*(SendMessage("ana", 1, "a", f"k{i}", "x" * 900) for i in range(200)), n=4))])
+        written(store, [*LOG, (4, entry(*(SendMessage("ana", 1, "a", f"k{i}", "x" * 900) for i in range(200)), n=4))])
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode = DELETE")
     whole = path.read_bytes()
@@ -211,7 +234,7 @@ def test_damage_is_named_and_a_rebuild_heals_it(path: Path, damage: str) -> None
     discard(path)
     assert not list(path.parent.iterdir())
     with closing(Store(path, "epoch")) as store:
-        store.apply(LOG)
+        written(store, LOG)
         assert snapshot(store.state) == replayed(LOG)
 
 
@@ -227,7 +250,7 @@ LOST = {
 @pytest.mark.parametrize("lost", LOST)
 def test_a_file_that_lost_something_is_damaged(path: Path, lost: str) -> None:
     with closing(Store(path, "epoch")) as store:
-        store.apply(LOG)
+        written(store, LOG)
     with closing(sqlite3.connect(path)) as db:
         db.execute(LOST[lost])
         db.commit()
@@ -236,66 +259,79 @@ def test_a_file_that_lost_something_is_damaged(path: Path, lost: str) -> None:
 
 
 def test_a_message_that_is_lost_is_noticed_when_it_is_changed(store: Store, path: Path) -> None:
-    store.apply(LOG)
+    written(store, LOG)
     with closing(sqlite3.connect(path)) as db:
         db.execute("DELETE FROM message")
         db.commit()
-    store.apply([(4, entry(EditMessage("ana", 9, "a", 2, "other"), n=4))])  # refused: there is no such message
+    written(store, [(4, entry(EditMessage("ana", 9, "a", 2, "other"), n=4))])  # refused: there is no such message
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE event SET payload = '{'")
         db.commit()
-    store.apply([(5, entry(SendMessage("ana", 9, "a", "n", "new"), n=5))])
+    written(store, [(5, entry(SendMessage("ana", 9, "a", "n", "new"), n=5))])
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE event SET payload = '{'")
         db.commit()
     with pytest.raises(StoreCorrupt):
-        store.apply([(6, entry(EditMessage("ana", 9, "a", 6, "other"), n=6))])
+        written(store, [(6, entry(EditMessage("ana", 9, "a", 6, "other"), n=6))])
 
 
 def test_digests_on_the_way_are_those_of_a_replay(store: Store) -> None:
     log = growing_log()[:250]
-    digests = store.apply(log[:130]).digests | store.apply(log[130:]).digests
+    digests = written(store, log[:130]).digests | written(store, log[130:]).digests
     assert digests == {position: replayed(log[:position])["digest"] for position in (100, 200)}
 
 
-def fail_writes(store: Store, times: int, *, reload_fails: bool = False) -> None:
-    """Let the store's transactions fail at their end, as on a full disk."""
-    write, load = store._write, store._load
+def fail_once(store: Store, name: str, reason: str) -> None:
+    """Let one call of a method fail when it has done its work, as on a disk that is full or breaks."""
+    method = getattr(store, name)
 
-    def failing(changes: Any) -> None:
-        write(changes)
-        store._write = write if times <= 1 else failing  # type: ignore[method-assign]
-        raise sqlite3.OperationalError("database or disk is full")
+    def failing(*args: Any) -> None:
+        method(*args)
+        setattr(store, name, method)
+        raise sqlite3.OperationalError(reason)
 
-    def failing_load() -> State:
-        store._load = load  # type: ignore[method-assign]
-        raise sqlite3.OperationalError("disk I/O error")
+    setattr(store, name, failing)
 
-    store._write = failing  # type: ignore[method-assign]
-    if reload_fails:
-        store._load = failing_load  # type: ignore[method-assign]
+
+def test_a_failed_write_leaves_the_file_as_it_was_and_can_be_repeated(store: Store, path: Path) -> None:
+    written(store, LOG[:1])
+    before = rows(path)
+    store.apply(LOG[1:2])
+    fail_once(store, "_write", "database or disk is full")
+    with pytest.raises(sqlite3.OperationalError):
+        store.write()
+    assert rows(path) == before
+    written(store, LOG[2:])
+    assert snapshot(store.state) == replayed(LOG)
+    with closing(Store(path, "epoch")) as again:
+        assert snapshot(again.state) == replayed(LOG)
 
 
 @pytest.mark.parametrize("reload_fails", [False, True])
-def test_a_failed_write_leaves_nothing_behind_and_can_be_repeated(store: Store, path: Path, reload_fails: bool) -> None:
-    store.apply(LOG[:1])
-    fail_writes(store, 1, reload_fails=reload_fails)
+def test_a_failed_look_up_leaves_nothing_behind_and_can_be_repeated(
+    store: Store, path: Path, reload_fails: bool
+) -> None:
+    written(store, LOG[:1])
+    store.apply(LOG[1:2])
+    fail_once(store, "find_said", "disk I/O error")
+    if reload_fails:
+        fail_once(store, "_load", "disk I/O error")
     for _ in range(1 + reload_fails):
         with pytest.raises(sqlite3.OperationalError):
-            store.apply(LOG[1:])
-        with reading(path) as reader:
-            assert reader.room("a", "bo") == RoomView(1, 1, 2, False, None)
-    applied = store.apply(LOG[1:])
-    assert [len(batch.outcomes) for batch in applied.batches] == [2, 2]
+            store.apply(LOG[2:])
+    applied = written(store, LOG[2:])
+    assert [len(batch.outcomes) for batch in applied.batches] == [2]
     assert snapshot(store.state) == replayed(LOG)
+    with closing(Store(path, "epoch")) as again:
+        assert snapshot(again.state) == replayed(LOG)
 
 
 def test_an_entry_of_a_newer_release_stops_the_batch_before_it_counts(store: Store) -> None:
     with pytest.raises(UnknownVersion):
-        store.apply([*LOG, (4, b'{"v":99}')])
+        written(store, [*LOG, (4, b'{"v":99}')])
     with pytest.raises(UnknownVersion):
-        store.apply([(1, b'{"v":99}')])
-    store.apply(LOG)
+        written(store, [(1, b'{"v":99}')])
+    written(store, LOG)
     assert snapshot(store.state) == replayed(LOG)
 
 
@@ -305,7 +341,7 @@ def test_a_file_to_which_a_newer_release_applied_its_records_is_left_alone(
     with monkeypatch.context() as next_release:
         next_release.setattr(records, "KNOWN_VERSION", 2)
         with closing(Store(path, "epoch")) as store:
-            store.apply([*LOG, (4, encode_batch("q", 1, [], version=2)), (5, entry(n=4))])
+            written(store, [*LOG, (4, encode_batch("q", 1, [], version=2)), (5, entry(n=4))])
     before = rows(path)
     with pytest.raises(UnknownVersion, match="version 2, and this release knows up to 1"):
         Store(path, "epoch")
@@ -315,7 +351,7 @@ def test_a_file_to_which_a_newer_release_applied_its_records_is_left_alone(
 def test_a_reader_sees_whole_batches_while_the_writer_writes(store: Store, path: Path) -> None:
     with reading(path) as reader:
         for position, data in LOG:
-            store.apply([(position, data)])
+            written(store, [(position, data)])
             view = reader.room("a", "ana")
             assert view is not None
             assert len(reader.events(view.no, 1, view.head, 10**6)) == view.head
@@ -333,6 +369,7 @@ log = growing_log()
 while True:
     start = store.state.position
     store.apply(log[start : start + 3])
+    store.write()
     print(store.state.position, flush=True)
 """
 

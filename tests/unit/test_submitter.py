@@ -224,6 +224,22 @@ async def test_other_nodes_batches_are_not_ours(autojump_clock: trio.testing.Moc
         assert other.pending == 1
 
 
+async def test_what_is_never_applied_is_not_kept_for_ever(autojump_clock: trio.testing.MockClock) -> None:
+    async with running() as harness:
+        harness.applying = False
+        for number in range(3):
+            harness.send(number)
+            await trio.sleep(0.1)
+        assert len(harness.submitter._in_log) == 3
+        await trio.sleep(TIMEOUT_S + 1)
+        assert harness.codes() == [ErrorCode.OUTCOME_UNKNOWN] * 3
+        assert harness.submitter._in_log == {}
+        harness.applying = True
+        harness.send(3)
+        await harness.submitter.drained()
+        assert harness.codes()[3] is None
+
+
 async def test_too_much_waiting_is_refused_and_counted_down_again(autojump_clock: trio.testing.MockClock) -> None:
     async with running(max_pending=5) as harness:
         harness.log.trouble.append(waiting(1))

@@ -91,9 +91,10 @@ def edge_certificate(place: tuple[str, int], name: str) -> Json:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is only read
     try:
+        # Without a name none is asked for, as a browser does that dials an address.
         with (
             socket.create_connection(place, CONNECT_S) as connection,
-            context.wrap_socket(connection, server_hostname=name) as secured,
+            context.wrap_socket(connection, server_hostname=name or None) as secured,
         ):
             shown = secured.getpeercert(binary_form=True)
     except OSError:

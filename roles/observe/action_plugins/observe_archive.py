@@ -47,6 +47,7 @@ def pack(destination: Path, texts: dict[str, str], secrets: list[str]) -> int:
     root = destination.name.removesuffix(".tar.gz")
     # Only whoever asked for it may read it: it tells much about the machines.
     descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # also where there was such a file already
     with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, text in sorted(texts.items()):
             content = observe_redact.redact(str(text), secrets).encode()

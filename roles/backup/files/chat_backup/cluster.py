@@ -20,6 +20,8 @@ RELEASE_LABEL = "chat.release"
 STACK_LABEL = "chat.stack"
 NAMESPACE_LABEL = "com.docker.stack.namespace"
 SERVICE_LABEL = "com.docker.swarm.service.name"
+CONFINED = ("--read-only", "--cap-drop", "ALL")
+"""As the stack runs the node."""
 NO_NETWORK = ("--network", "none")
 EXPORT_TIMEOUT_S = 3600.0
 STOP_TIMEOUT_S = 120.0
@@ -79,7 +81,7 @@ class Cluster:
             reach: Docker options for what it may reach.
         """
         return run(
-            "docker", "run", "--rm", "--read-only", "--cap-drop", "ALL",
+            "docker", "run", "--rm", *CONFINED,
             "--user", f"{NODE_UID}:{NODE_UID}", "--tmpfs", "/tmp", "--env", "TMPDIR=/data", "--env", "DATA_DIR=/data",  # noqa: S108
             "--volume", f"{file}:/in/chat.jsonl:ro", "--volume", f"{scratch}:/data", *reach,
             "--entrypoint", arguments[0], self.image(), *arguments[1:],
@@ -111,7 +113,7 @@ class Cluster:
     def target(self, scratch: Path) -> Json:
         """What is in the log now: ``count`` entries, and whether only the gates' probe ever wrote (``probes_only``)."""
         copy = scratch.parent / "target.jsonl"
-        command = ["docker", "run", "--rm", *self.log_options(scratch), self.image(), "export", "-"]
+        command = ["docker", "run", "--rm", *CONFINED, *self.log_options(scratch), self.image(), "export", "-"]
         try:
             with copy.open("wb") as file:
                 _stream(command, file, f"the log of {self._stack} cannot be read")

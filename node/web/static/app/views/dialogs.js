@@ -114,7 +114,8 @@ function createView(chat, ui, page) {
     ui,
     create,
     html`<label for="new-room">Id</label>
-      <input id="new-room" name="room" required maxlength="64" pattern="[a-z0-9][a-z0-9._\\-]*" title="Small letters, digits and . _ -"
+      <input id="new-room" name="room" required maxlength="64" pattern="(?!dm[.])[a-z0-9][a-z0-9._\\-]*"
+        title="Small letters, digits and . _ -, but not dm. at the beginning"
         autofocus autocomplete="off" autocapitalize="none" spellcheck="false" />
       <p class="hint">Small letters, digits and <code>. _ -</code>; it stays.</p>
       <label for="new-title">Title</label>
