@@ -63,12 +63,19 @@ class Person:
         self.page.get_by_label("Id").fill(room)
         self.page.get_by_label("Title").fill(title)
         self.page.get_by_role("button", name="Make the room").click()
-        expect(self.composer).to_be_visible()
+        self._is_in(title or room)
 
     def join(self, room: str) -> None:
         self.page.get_by_role("button", name="Find a room").first.click()
         self.page.get_by_label("Begins with").fill(room)
-        self.page.get_by_role("dialog").get_by_role("button", name=re.compile("^Join ")).first.click()
+        found = self.page.get_by_role("dialog").get_by_role("button", name=re.compile("^Join ")).first
+        name = (found.get_attribute("aria-label") or found.inner_text()).removeprefix("Join ")
+        found.click()
+        self._is_in(name)
+
+    def _is_in(self, name: str) -> None:
+        """Wait for the room itself: the composer may still be that of the room before it."""
+        expect(self.page.locator(".roomhead h2")).to_contain_text(name)
         expect(self.composer).to_be_visible()
 
     def say(self, text: str) -> None:

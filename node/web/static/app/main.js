@@ -15,6 +15,7 @@ import { signInView } from "./views/signin.js";
 const SESSION = "chat.session";
 const LAST_USER = "chat.user";
 const CONFIG_RETRY_MS = 2_000;
+const CONFIG_TIMEOUT_MS = 10_000;
 const NO_FRAME_MS = 200;
 
 const root = document.getElementById("app");
@@ -118,7 +119,7 @@ function leave(problem) {
 async function loadConfig() {
   for (;;) {
     try {
-      const answer = await fetch("config.json", { cache: "no-store" });
+      const answer = await fetch("config.json", { cache: "no-store", signal: AbortSignal.timeout(CONFIG_TIMEOUT_MS) });
       if (answer.ok) return await answer.json();
     } catch {
       // said below
