@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.documents import ROOT
 from tests.node.process import NodeProcess, chat_node
@@ -326,6 +326,25 @@ def test_who_looks_elsewhere_is_notified_of_what_is_for_them(browser: Browser, n
         ana.say(text)
         person.sees(text)
     assert page.evaluate("told") == [["ana in Hall", "for you, @noa"]]
+
+
+def test_the_page_comes_by_itself_although_a_part_of_it_failed(browser: Browser, node: NodeProcess) -> None:
+    asked = 0
+
+    def fail_once(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            route.fulfill(status=503)
+        else:
+            route.continue_()
+
+    page = browser.new_page()
+    page.route("**/app/link.js", fail_once)
+    page.goto(page_of(node))
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible(timeout=15_000)
+    assert asked == 2
+    page.close()
 
 
 def test_a_reload_comes_back_to_the_room_and_the_draft(ana: Person) -> None:

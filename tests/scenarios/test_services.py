@@ -69,6 +69,16 @@ async def test_removed_and_deployed_again_it_has_all_its_messages(lab: Lab) -> N
     going.check(await chatting.histories(lab, going.room))
 
 
+@pytest.mark.timeout(600)
+def test_what_was_stopped_as_a_whole_is_deployed_again(lab: Lab) -> None:
+    stopped = playbook("stop", "-e", "node=all", "-e", f"confirm={STACK}")
+    assert stopped.code == 0, stopped.output[-3000:]
+    assert set(_replicas(lab).values()) == {"0/0"}
+    deployed = playbook("deploy")
+    assert deployed.code == 0, deployed.output[-3000:]
+    assert set(_replicas(lab).values()) == {"1/1"}
+
+
 @pytest.mark.timeout(300)
 def test_a_second_operator_is_told_who_holds_the_lock(lab: Lab) -> None:
     note = {"run": "x", "owner": "ana@desk", "verb": "update", "reason": "new colours"}

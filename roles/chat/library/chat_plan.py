@@ -36,10 +36,10 @@ RETURN = """
 stack: {type: dict, returned: always, description: "What to deploy: stamped, and restricted to the scope."}
 version: {type: str, returned: always, description: "The version that the release of I(release) was given."}
 changes: {type: list, returned: always, description: "The services to touch in order, as service and reason."}
-fresh:
-  type: bool
+down:
+  type: list
   returned: always
-  description: "Whether nothing serves yet, or has ever: no service is there, or no release."
+  description: "Those of C(changes) that interrupt nobody, by name: the service does not run, or no release is there yet."
 previous: {type: dict, returned: always, description: The current release; empty if there is none.}
 unknown: {type: list, returned: always, description: Services that run and are not in the stack.}
 """
@@ -76,7 +76,7 @@ def main() -> None:
         wanted = slice_of(wanted, list(wanted["services"]))
 
     found = changes(wanted, previous, live)
-    down = [change for change in found if not is_running(docker, change["service"], live)]
+    down = [change for change in found if previous is None or not is_running(docker, change["service"], live)]
     # What is down is mended first: the others wait for it.
     found = down + [change for change in found if change not in down]
     before = previous["stack"] if previous else {}
@@ -87,7 +87,7 @@ def main() -> None:
         stack=wanted,
         version=version,
         changes=found,
-        fresh=not live or previous is None,
+        down=[change["service"] for change in down],
         previous=previous or {},
         unknown=sorted(live.keys() - wanted["services"].keys()),
         diff=diff,
