@@ -39,7 +39,7 @@ changes: {type: list, returned: always, description: "The services to touch in o
 down:
   type: list
   returned: always
-  description: "Those of C(changes) that interrupt nobody, by name: the service does not run, or no release is there yet."
+  description: "Those of C(changes) that interrupt nobody, by name: services that do not run; all in a first release."
 previous: {type: dict, returned: always, description: The current release; empty if there is none.}
 unknown: {type: list, returned: always, description: Services that run and are not in the stack.}
 """
