@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,15 @@ def test_a_missing_secret(lab: Lab, secret: str) -> None:
     play = playbook("deploy", "-e", f"{secret}=")
     assert play.code != 0
     assert f"secret {secret} is missing" in " ".join(play.output.split())
+    assert play.changed == 0
+
+
+@pytest.mark.timeout(200)
+def test_a_password_that_no_configuration_can_hold(lab: Lab) -> None:
+    del lab
+    play = playbook("deploy", "-e", json.dumps({"chat_nats_password": 'a"' * 20}))
+    assert play.code != 0
+    assert "chat_nats_password has other characters" in " ".join(play.output.split())
     assert play.changed == 0
 
 
