@@ -1,7 +1,7 @@
 """Takes each guard of the playbooks out of a copy of this tree, and sees its test fail: one that none misses is none.
 
-``make guards`` for all, ``make guards ONLY='lock|node'`` for those whose name has one of the words, a regular expression;
-most want the lab of ``make up``.
+``make guards`` for all, ``make guards ONLY='lock|node'`` for those whose name has one of the words (a regular
+expression); most want the lab of ``make up``.
 ``python -m tests.guards --table`` writes the table of docs/operations.md.
 """
 
@@ -85,7 +85,7 @@ def is_missed(guard: Guard, tree: Path) -> bool:
         mended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if mended.returncode:
             raise RuntimeError(
-                f"{' '.join(command)} did not mend what the test without its guard broke:\n{mended.stdout[-2000:]}"
+                f"{' '.join(command)} did not mend what the test broke:\n{mended.stdout[-2000:]}"
             )
     return not passed
 
