@@ -84,9 +84,7 @@ def is_missed(guard: Guard, tree: Path) -> bool:
         command = ["ansible-playbook", f"playbooks/{guard.mend}.yml"]
         mended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if mended.returncode:
-            raise RuntimeError(
-                f"{' '.join(command)} did not mend what the test broke:\n{mended.stdout[-2000:]}"
-            )
+            raise RuntimeError(f"{' '.join(command)} did not mend what the test broke:\n{mended.stdout[-2000:]}")
     return not passed
 
 
