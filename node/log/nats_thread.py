@@ -104,7 +104,7 @@ class NatsThread:
     @property
     def connected(self) -> bool:
         """Whether there is a connection that answered a moment ago."""
-        return self._client is not None
+        return self._connected.is_set()
 
     @property
     def last_error(self) -> BaseException | None:
@@ -130,7 +130,8 @@ class NatsThread:
             LogUnavailable: not within ``timeout_s`` seconds.
         """
         with trio.move_on_after(timeout_s):
-            await self._connected.wait()
+            while not self.connected:
+                await self._connected.wait()
         if not self.connected:
             raise LogUnavailable(f"no NATS server of {', '.join(self._servers)} answers: {self._last_error}")
 
@@ -260,7 +261,7 @@ class NatsThread:
         try:
             for subscription in self._subscriptions:
                 await client.subscribe(subscription.subject, cb=subscription.deliver)
-            self._to_trio.post(self._connected.set)
+            self._to_trio.post(lambda: self._connected.set())  # the event of that moment, not of this one
             while not lost.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(lost.wait(), _PING_INTERVAL_S)
@@ -277,7 +278,7 @@ class NatsThread:
             logger.info("nats_disconnected", error=str(self._last_error))
 
     def _reset_connected(self) -> None:
-        if not self.connected:
+        if self.connected:  # else there are tasks that wait for it
             self._connected = trio.Event()
 
     def _discard(self, client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -54,6 +55,15 @@ async def test_subscriptions_outlive_a_connection(jetstream: JetStreamBackend) -
         nats.publish("chat.peer.x", b"kept")
         with trio.fail_after(5):
             assert await anext(aiter(subscription)) == ("chat.peer.x", b"kept")
+
+
+async def test_waiting_does_not_end_with_a_connection_that_has_just_broken(jetstream: JetStreamBackend) -> None:
+    async with jetstream.connection() as nats:
+        # Both without a checkpoint: Trio hears of the end only while it waits for the next connection.
+        jetstream.cluster.servers[0].kill()
+        time.sleep(0.2)
+        await nats.wait_connected(10)
+        await nats.call(lambda client: client.flush())
 
 
 async def test_a_frozen_server_fails_calls_and_is_left(jetstream: JetStreamBackend) -> None:
