@@ -191,7 +191,7 @@ class Conversation:
             node.hub.exit(identity.user, self._outbox)
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections of this user")
         # Once it is in the hub it is told of changes; what was changed while the password was looked at shows here.
-        account, notices = await node.replica.read(lambda reader: (reader.account(identity.user), reader.notices()))
+        account = node.replica.account(identity.user)
         close = self.shut_out(account) if account is not None else None
         if close is not None:
             node.hub.exit(identity.user, self._outbox)
@@ -209,14 +209,14 @@ class Conversation:
             limits=limits_of(settings),
         )
         self._answer(request.id, welcome)
-        for notice in notices:
+        for notice in node.replica.notices():
             if notice.until > time.time() * 1000:
                 self._outbox.answer(encode(NoticePush(notice.level, notice.text, notice.until)))
 
     async def _identify(self, request: requests.Hello) -> Identity:
         try:
             if request.token is None and request.user is not None and "accounts" in self._node.settings.auth_mode:
-                account = await self._node.replica.read(lambda reader: reader.account(request.user or ""))
+                account = self._node.replica.account(request.user)
                 if account is not None or request.password is not None:
                     return await self._from_account(account, request.password or "")
             return await self._node.identify(token=request.token, user=request.user)

@@ -20,6 +20,7 @@ from node.errors import LogUnavailable, StoreCorrupt
 from node.hub import Hub
 from node.log.base import Log
 from node.metrics import Metrics
+from node.state.model import Account, Notice
 from node.state.reader import Reader
 from node.state.schema import corruption_named, discard
 from node.state.store import Applied, Store
@@ -129,6 +130,14 @@ class Replica:
                 self._damaged.set()
                 await trio.sleep_forever()
 
+    def account(self, name: str) -> Account | None:
+        """The local account of this name, or None. Every hello asks, so it is looked up without a thread."""
+        return self._open.state.accounts.get(name)
+
+    def notices(self) -> list[Notice]:
+        """The operators' notices, those that are over too."""
+        return self._open.state.notices
+
     async def catch_up(self) -> None:
         """Wait until everything that was acknowledged by anyone before this call is applied here.
 
@@ -153,6 +162,11 @@ class Replica:
         """Wait until :attr:`ready`."""
         while not self.ready:
             await self._looked.wait()
+
+    @property
+    def _open(self) -> Store:
+        assert self._store is not None  # noqa: S101 - nobody asks before
+        return self._store
 
     def _open_store(self) -> Store:
         try:
@@ -195,11 +209,11 @@ class Replica:
 
     async def _write(self) -> bool:
         """Bring the store's file up to what is applied. Returns whether that went well."""
-        assert self._store is not None  # noqa: S101 - there are no readers before
+        store = self._open
         async with self._write_turn:
-            if self._store.unwritten_bytes:
+            if store.unwritten_bytes:
                 try:
-                    await trio.to_thread.run_sync(self._store.write, limiter=self._writing)
+                    await trio.to_thread.run_sync(store.write, limiter=self._writing)
                 except sqlite3.OperationalError as error:
                     logger.error("the store cannot be written, will be repeated", reason=str(error))
                     self._stuck = True

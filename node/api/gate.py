@@ -66,7 +66,7 @@ class Gate:
             raise refused(error) from None
         if ADMIN_ROLE not in identity.roles:
             raise Refused(problems.FORBIDDEN, f"{identity.user} is no server admin")
-        account = await node.replica.read(lambda reader: reader.account(identity.user))
+        account = node.replica.account(identity.user)
         if account is not None and account.disabled and "accounts" in self._settings.auth_mode:
             raise Refused(problems.FORBIDDEN, f"the account {identity.user} is disabled")
         return identity

@@ -145,12 +145,12 @@ async def _add_user(call: Call) -> Reply:
 
 
 async def _get_user(call: Call) -> Reply:
-    return Reply(_user(await _account(call)))
+    return Reply(_user(_account(call)))
 
 
 async def _change_user(call: Call) -> Reply:
     change: bodies.UserChange = call.body
-    await _account(call)  # a password is not worth its hash for nobody
+    _account(call)  # a password is not worth its hash for nobody
     record = PutAccount(call.identity.user, _now_ms(), call.path["user"])
     if change.password is not UNSET:
         record.password_hash = await call.node.passwords.hash(change.password)
@@ -159,7 +159,7 @@ async def _change_user(call: Call) -> Reply:
     if change.roles is not UNSET:
         record.roles = list(change.roles)
     await _put(call, record)
-    return Reply(_user(await _account(call)))
+    return Reply(_user(_account(call)))
 
 
 async def _put(call: Call, record: PutAccount) -> None:
@@ -167,9 +167,9 @@ async def _put(call: Call, record: PutAccount) -> None:
     await call.node.submitter.commit(record)
 
 
-async def _account(call: Call) -> Account:
+def _account(call: Call) -> Account:
     name = call.path["user"]
-    account = await call.node.replica.read(lambda reader: reader.account(name))
+    account = call.node.replica.account(name)
     if account is None:
         raise Refused(problems.NO_USER, f"there is no account {name}")
     return account
@@ -244,7 +244,7 @@ def _room_info(row: RoomRow) -> answers.RoomInfo:
 
 
 async def _list_notices(call: Call) -> Reply:
-    notices = [bodies.NoticeInForce(notice.level, notice.text, notice.until) for notice in await _in_force(call)]
+    notices = [bodies.NoticeInForce(notice.level, notice.text, notice.until) for notice in _in_force(call)]
     return Reply(bodies.NoticeList(notices))
 
 
@@ -255,14 +255,14 @@ async def _post_notice(call: Call) -> Reply:
 
 
 async def _clear_notices(call: Call) -> Reply:
-    for notice in await _in_force(call):
+    for notice in _in_force(call):
         await call.commit(bodies.NewNotice(notice.text, 0).as_request())
     return Reply()
 
 
-async def _in_force(call: Call) -> list[Notice]:
+def _in_force(call: Call) -> list[Notice]:
     now_ms = _now_ms()
-    return [n for n in await call.node.replica.read(lambda reader: reader.notices()) if n.until > now_ms]
+    return [notice for notice in call.node.replica.notices() if notice.until > now_ms]
 
 
 # --- the node ---

@@ -104,7 +104,8 @@ class NatsThread:
     @property
     def connected(self) -> bool:
         """Whether there is a connection that answered a moment ago."""
-        return self._connected.is_set()
+        # Of an end Trio is told a little later; of a beginning, when the subscriptions are there.
+        return self._client is not None and self._connected.is_set()
 
     @property
     def last_error(self) -> BaseException | None:
@@ -278,7 +279,7 @@ class NatsThread:
             logger.info("nats_disconnected", error=str(self._last_error))
 
     def _reset_connected(self) -> None:
-        if self.connected:  # else there are tasks that wait for it
+        if self._connected.is_set():  # else there are tasks that wait for it
             self._connected = trio.Event()
 
     def _discard(self, client: Client) -> None:

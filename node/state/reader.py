@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from node.state.model import INVITED, RANKS, Account, Notice
+from node.state.model import INVITED, RANKS, Account
 from node.state.schema import event_id
 
 _BELONGS = f"role IN ({', '.join(repr(role) for role in RANKS)})"
 _KNOWS = f"({_BELONGS} OR role = {INVITED!r})"
 _decode_account = msgspec.json.Decoder(Account).decode
-_decode_notices = msgspec.json.Decoder(list[Notice]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +185,6 @@ class Reader:
                 end = place
         return payloads, None
 
-    def account(self, name: str) -> Account | None:
-        """A local account, or None."""
-        row = self._db.execute("SELECT data FROM account WHERE name = ?", (name,)).fetchone()
-        return _decode_account(row[0]) if row else None
-
     def accounts(self, after: str, limit: int) -> list[Account]:
         """Local accounts in order of name, beyond ``after``."""
         rows = self._db.execute("SELECT data FROM account WHERE name > ? ORDER BY name LIMIT ?", (after, limit))
@@ -205,10 +199,6 @@ class Reader:
             "SELECT COUNT(*) FROM account",
         )
         return Counts(*(self._db.execute(query).fetchone()[0] for query in queries))
-
-    def notices(self) -> list[Notice]:
-        """The operators' notices, those that are over too."""
-        return _decode_notices(self._db.execute("SELECT value FROM meta WHERE key = 'notices'").fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""

@@ -17,9 +17,9 @@ def _put_notice(state: State, record: PutNotice) -> Accepted:
     notice = Notice(record.level, record.text, record.until)
     if notice in state.notices:
         return Accepted(0, record.ts, dup=True)
-    state.notices = [old for old in state.notices if old.until > record.ts and old.text != record.text]
-    if record.until > record.ts:
-        state.notices.append(notice)
+    # A new list, for the old one may be read meanwhile.
+    kept = [old for old in state.notices if old.until > record.ts and old.text != record.text]
+    state.notices = [*kept, notice] if record.until > record.ts else kept
     state.changes.notices = True
     state.push(None, NoticePush(record.level, record.text, record.until))
     return Accepted(0, record.ts)

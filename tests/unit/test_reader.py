@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from node.state.model import Account, Notice
+from node.state.model import Account
 from node.state.reader import Reader
 from node.state.records import (
     AnyRecord,
@@ -26,7 +26,6 @@ from node.state.records import (
     Mute,
     OpenDm,
     PutAccount,
-    PutNotice,
     React,
     SendMessage,
     SetRole,
@@ -213,16 +212,13 @@ def test_members_are_listed_by_name_with_role_and_mute(model: Model) -> None:
     assert [row.user for row in model.reader.members(1, "bo", 1)] == ["di"]
 
 
-def test_accounts_and_notices_are_read_back(model: Model) -> None:
-    assert (model.reader.accounts("", 9), model.reader.notices()) == ([], [])
+def test_accounts_are_read_back(model: Model) -> None:
+    assert model.reader.accounts("", 9) == []
     model.apply(
         PutAccount("root", 1, "bo", "hash", ["admin"], new=True, admin=True),
         PutAccount("root", 1, "ana", "hash", new=True, admin=True),
         PutAccount("root", 1, "ana", disabled=True, admin=True),
-        PutNotice("root", 1, "info", "text", 9, admin=True),
     )
     ana = Account("ana", "hash", disabled=True)
     assert model.reader.accounts("ana", 1) == [Account("bo", "hash", ["admin"])]
     assert model.reader.accounts("", 9) == [ana, Account("bo", "hash", ["admin"])]
-    assert (model.reader.account("ana"), model.reader.account("cy")) == (ana, None)
-    assert model.reader.notices() == [Notice("info", "text", 9)]

@@ -206,11 +206,11 @@ async def test_damage_that_only_a_reader_meets_ends_the_replica_and_is_mended(tm
             with closing(sqlite3.connect(path)) as db:
                 db.execute("INSERT INTO account VALUES ('ana', '{')")
                 db.commit()
-            await replica.read(lambda reader: reader.account("ana"))
+            await replica.read(lambda reader: reader.accounts("", 1))
     assert not path.exists()
     async with following(log, path) as replica:
         await replica.wait_ready()
-        assert await replica.read(lambda reader: reader.account("ana")) is None
+        assert await replica.read(lambda reader: reader.accounts("", 1)) == []
 
 
 async def test_the_last_digests_on_the_way_are_kept(tmp_path: Path) -> None:
