@@ -170,6 +170,8 @@ class Connection:
             if self._busy or trio.current_time() < self._socket.heard_at + settings.heartbeat_interval:
                 await trio.sleep(settings.heartbeat_timeout / 10)
                 continue
+            if self._over:
+                return
             pinged_at = trio.current_time()
             await self._ping()
             await trio.sleep(settings.heartbeat_timeout)

@@ -1,7 +1,7 @@
-"""The client's half of a WebSocket handshake (RFC 6455, 4.2.1), read within bounds and checked.
+"""The server's side of a WebSocket handshake (RFC 6455, 4.2): the request is read within bounds, checked and answered.
 
-The library answers some faults as the RFC asks for, drops the connection on others, and lets the rest pass; so nothing
-but a good request gets to it.
+The library answers some faults as the RFC asks for, drops the connection on others, and lets the rest pass; and it
+takes more time and memory than all the rest of a connection, so it is not asked.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hashlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import SplitResult, urlsplit
@@ -23,6 +24,8 @@ PATH = "/ws"
 MAX_REQUEST_BYTES = 16 * 1024
 _VERSION = "13"
 _KEY_BYTES = 16
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 _RECEIVE_BYTES = 4096
 
 
@@ -39,10 +42,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def read_request(
-    stream: trio.abc.HalfCloseableStream, allowed_origins: tuple[str, ...], page_port: int
-) -> tuple[bytes, bytes]:
-    """Receive a good request for a WebSocket: its bytes, put plainly, and those that came behind it.
+async def shake_hands(stream: trio.abc.HalfCloseableStream, allowed_origins: tuple[str, ...], page_port: int) -> bytes:
+    """Receive a good request for a WebSocket, and accept it. Returns the bytes that came behind it.
 
     Args:
         allowed_origins: for browsers; ``*`` for any; empty: only pages of the same host.
@@ -62,7 +63,8 @@ async def read_request(
         await stream.send_all(_answer(fault))
         await part(stream)
         raise HandshakeRefused(fault.text)
-    return _plain_request(request.target, headers), parser.trailing_data[0]
+    await stream.send_all(_accepted(headers["sec-websocket-key"]))
+    return parser.trailing_data[0]
 
 
 async def refuse(stream: trio.abc.HalfCloseableStream, reason: str, retry_after_s: int) -> None:
@@ -90,7 +92,7 @@ async def _receive_request(stream: trio.abc.ReceiveStream, parser: h11.Connectio
 
 
 def _joined(request: h11.Request) -> dict[str, str]:
-    """The header fields; those that are there more than once as one (RFC 9110, 5.2), which the library would not do."""
+    """The header fields; those that are there more than once as one (RFC 9110, 5.2)."""
     headers: dict[str, str] = {}
     for raw_name, value in request.headers:
         name, text = raw_name.decode(), value.decode("latin-1")
@@ -98,9 +100,10 @@ def _joined(request: h11.Request) -> dict[str, str]:
     return headers
 
 
-def _plain_request(target: bytes, headers: dict[str, str]) -> bytes:
-    fields = "".join(f"{name}: {text}\r\n" for name, text in headers.items())
-    return b"GET " + target + b" HTTP/1.1\r\n" + fields.encode("latin-1") + b"\r\n"
+def _accepted(key: str) -> bytes:
+    """The answer that opens the WebSocket (RFC 6455, 4.2.2)."""
+    proof = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
+    return _SWITCHING + b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n"
 
 
 def fault_of(
@@ -122,7 +125,7 @@ def _http_fault(request: h11.Request, headers: dict[str, str]) -> Fault | None:
         return Fault(HTTPStatus.METHOD_NOT_ALLOWED, "a handshake is a GET", {"Allow": "GET"})
     if request.http_version != b"1.1":
         return Fault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "a handshake is HTTP/1.1")
-    headers["host"].encode("latin-1").decode("idna")  # as the library will
+    headers["host"].encode("latin-1").decode("idna")
     if urlsplit(request.target.decode("ascii")).path != PATH:
         return Fault(HTTPStatus.NOT_FOUND, f"the WebSocket is at {PATH}")
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:

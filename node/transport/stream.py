@@ -1,5 +1,5 @@
 """A TCP stream that several writers may share, that knows when it last heard something, and whose reader takes the
-ordinary messages out before the WebSocket library sees them."""
+ordinary messages out before the WebSocket library sees anything."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from node.transport.inbound import Inbound
 _LINGER_S = 1.0
 _DISCARD_BYTES = 65536
 _CLOSE_FRAME = b"\x88"
+_PONG = 0x8A
 _TEXTS_AHEAD = 64
 """So many messages may wait before no more is read; as many are handed out without a turn for others."""
 
@@ -26,21 +27,16 @@ class SharedStream(trio.abc.Stream):
 
     Args:
         stream: the transport, owned from now on.
-        request: bytes of the handshake that were read already; the first to be received here.
-        early: what came behind them; received once :meth:`accepted` was called.
+        early: what came behind the handshake; the first to be received here.
         max_frame_bytes: as in :class:`~node.transport.inbound.Inbound`.
 
     Attributes:
         closing: whether a close frame has been sent.
     """
 
-    def __init__(
-        self, stream: trio.abc.HalfCloseableStream, request: bytes, early: bytes, max_frame_bytes: int
-    ) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream, early: bytes, max_frame_bytes: int) -> None:
         self._stream = stream
-        self._request = request
         self._early = early
-        self._accepted = trio.Event()
         self._ended = False
         self._inbound = Inbound(max_frame_bytes)
         self._heard = trio.Event()
@@ -49,10 +45,6 @@ class SharedStream(trio.abc.Stream):
         self.torn = False
         self.closing = False
         self.heard_at = trio.current_time()
-
-    def accepted(self) -> None:
-        """The handshake has been answered."""
-        self._accepted.set()
 
     async def send_all(self, data: bytes | bytearray | memoryview, timeout_s: float = math.inf) -> None:
         """Send everything, after whoever sends now. This is the hot path: what the kernel takes at once is not awaited.
@@ -63,7 +55,7 @@ class SharedStream(trio.abc.Stream):
         Raises:
             TooSlowError: it took longer.
         """
-        if self._ended:
+        if self._ended or self.closing:
             raise trio.ClosedResourceError("the connection is over")
         await self.say_last(data, timeout_s)
 
@@ -121,11 +113,7 @@ class SharedStream(trio.abc.Stream):
         return texts.popleft()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Receive what is the library's, and note the time."""
-        if self._request:
-            data, self._request = self._request, b""
-            return data
-        await self._accepted.wait()
+        """Receive what is the library's, and note the time. What is ordinary until then is read on the way."""
         while True:
             try:
                 data = await self._receive(max_bytes)
@@ -137,9 +125,15 @@ class SharedStream(trio.abc.Stream):
             passed = self._inbound.take(data)
             if self._inbound.texts or self._inbound.over:
                 self._heard.set()
+            await self._answer_ping()
             if passed or not data:
                 return passed
             await self._let_catch_up()
+
+    async def _answer_ping(self) -> None:
+        ping, self._inbound.ping = self._inbound.ping, None
+        if ping is not None and not self.closing:
+            await self.say_last(bytes((_PONG, len(ping))) + ping)
 
     async def _let_catch_up(self) -> None:
         """Wait while much is heard that has not been taken up; who was told goodbye is heard no more."""

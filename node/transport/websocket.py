@@ -1,7 +1,8 @@
 """WebSocket (RFC 6455) on both sides; the only importer of trio_websocket, whose rough edges end here.
 
 Bounded here, because the library does not: handshakes and closes have a deadline, pings do not wait, a write after the
-end is an error of one type, and joined frames bypass the per-message path.
+end is an error of one type, and joined frames bypass the per-message path. On the server's side most connections never
+need it: it is called with the first bytes that are neither an ordinary message nor a ping or pong.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
 from node.errors import ChatError, CloseCode
-from node.transport.handshake import read_request
+from node.transport.handshake import PATH, shake_hands
 from node.transport.stream import SharedStream
 
 CLOSE_TIMEOUT_S = 2.0
@@ -30,6 +31,11 @@ _CLOSE = 0x88
 _FAULTS = (1002, 1007)
 """What the library says of a peer that broke the rules of the frames, or sent text that is not UTF-8."""
 _MAX_REASON_BYTES = 123
+_LIBRARYS_REQUEST = (
+    f"GET {PATH} HTTP/1.1\r\nHost: node\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+).encode()
+"""The library wants to begin with a handshake; the real one is long past when it is called."""
 
 
 class Disconnected(ChatError):
@@ -41,12 +47,68 @@ class Disconnected(ChatError):
         self.reason = reason or ""
 
 
-class ServerSocket:
-    """The server's end of one accepted connection."""
+class _LibrarysStream(trio.abc.Stream):
+    """A stream as the library sees it: first a handshake of its own, then what it was called for, then the rest."""
 
-    def __init__(self, connection: WebSocketConnection, stream: SharedStream) -> None:
-        self._connection = connection
+    def __init__(self, stream: SharedStream, first: bytes) -> None:
         self._stream = stream
+        self._due = [first, _LIBRARYS_REQUEST]
+        self._accepted = trio.Event()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if len(self._due) < 2:
+            await self._accepted.wait()
+        return self._due.pop() if self._due else await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._accepted.is_set():
+            await self._stream.send_all(data)
+        self._accepted.set()  # its answer to the handshake is nobody's
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class ServerSocket:
+    """The server's end of one accepted connection.
+
+    Args:
+        nursery: the connection's own; the library's reader lives there and may raise whatever a peer provokes.
+        stream: owned from now on. :meth:`attend` reads it.
+        max_frame_bytes: longer messages end the connection.
+    """
+
+    def __init__(self, nursery: trio.Nursery, stream: SharedStream, max_frame_bytes: int) -> None:
+        self._nursery = nursery
+        self._stream = stream
+        self._max_frame_bytes = max_frame_bytes
+        self._calling = False
+        self._attended = trio.Event()
+        self._library: WebSocketConnection | None = None
+
+    async def attend(self) -> None:
+        """Read what is ordinary, and call the library for the rest; once goodbye is said, nothing more is read."""
+        first: bytes | bytearray = b""
+        try:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                first = await self._stream.receive_some()
+            if not self._stream.closing:
+                self._calling = True
+                self._library = await self._call_library(bytes(first))
+        finally:
+            self._attended.set()
+
+    async def _call_library(self, first: bytes) -> WebSocketConnection:
+        request = await trio_websocket.wrap_server_stream(
+            self._nursery,
+            _LibrarysStream(self._stream, first),
+            max_message_size=self._max_frame_bytes,
+            receive_buffer_size=_RECEIVE_BYTES,
+        )
+        return await request.accept()
 
     @property
     def heard_at(self) -> float:
@@ -60,7 +122,12 @@ class ServerSocket:
             Disconnected: there will be no more.
         """
         text = await self._stream.next_text()
-        return text if text is not None else await _receive(self._connection)
+        if text is not None:
+            return text
+        await self._attended.wait()
+        if self._library is None:
+            raise Disconnected(1006, None)
+        return await _receive(self._library)
 
     async def send_frames(self, frames: bytes, timeout_s: float = math.inf) -> None:
         """Send complete server frames, joined.
@@ -69,7 +136,7 @@ class ServerSocket:
             Disconnected: they cannot be sent.
             TooSlowError: the peer did not take them in time.
         """
-        if (reason := self._connection.closed) is not None:
+        if self._library is not None and (reason := self._library.closed) is not None:
             raise Disconnected(reason.code, reason.reason)
         try:
             await self._stream.send_all(frames, timeout_s)
@@ -82,9 +149,16 @@ class ServerSocket:
 
     async def close(self, code: CloseCode, reason: str) -> None:
         """Say goodbye within :data:`CLOSE_TIMEOUT_S`, then tear the connection down whatever happened."""
-        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-            if not self._stream.torn:
-                await self._connection.aclose(code, _fitting(reason))
+        gone = (trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True), contextlib.suppress(*gone):
+            if self._calling:
+                await self._attended.wait()
+            if self._library is not None:
+                if not self._stream.torn:
+                    await self._library.aclose(code, _fitting(reason))
+            else:
+                await self._stream.say_last(_close_frame(code, reason))
+                await self._attended.wait()
         await self.abort()
 
     async def part(self) -> None:
@@ -124,21 +198,17 @@ async def accept(
     """Do the server's handshake. The caller sets the deadline.
 
     Args:
-        nursery: the connection's own; the library's reader lives there and may raise whatever a peer provokes.
+        nursery: the connection's own.
         allowed_origins: for browsers; ``*`` for any; empty: only pages of the same host.
         page_port: where this host has the web client, besides the port of the WebSocket itself.
 
     Raises:
         HandshakeRefused: and answered.
     """
-    early = await read_request(transport, allowed_origins, page_port)
-    stream = SharedStream(transport, *early, max_frame_bytes)
-    request = await trio_websocket.wrap_server_stream(
-        nursery, stream, max_message_size=max_frame_bytes, receive_buffer_size=_RECEIVE_BYTES
-    )
-    connection = await request.accept()
-    stream.accepted()
-    return ServerSocket(connection, stream)
+    early = await shake_hands(transport, allowed_origins, page_port)
+    socket = ServerSocket(nursery, SharedStream(transport, early, max_frame_bytes), max_frame_bytes)
+    nursery.start_soon(socket.attend)
+    return socket
 
 
 class ClientSocket:

@@ -36,12 +36,13 @@ def test_messages_are_read_whatever_a_read_brings(said: list[tuple[str, bytes]],
     assert not inbound.over
 
 
-def test_pings_and_pongs_pass_and_what_is_said_around_them_is_read() -> None:
-    ping, pong = frame(b"p", PING), frame(b"", PONG)
+def test_of_pings_the_last_is_kept_and_what_is_said_around_them_is_read() -> None:
+    pings, pong = frame(b"o", PING) + frame(b"p", PING), frame(b"", PONG)
     inbound = Inbound(MAX_BYTES)
-    assert inbound.take(frame(b"a") + ping + frame(b"b") + pong + frame(b"c")[:3]) == ping + pong
+    assert inbound.take(frame(b"a") + pings + frame(b"b") + pong + frame(b"c")[:3]) == b""
     assert inbound.take(frame(b"c")[3:]) == b""
     assert list(inbound.texts) == ["a", "b", "c"]
+    assert (inbound.ping, inbound.over) == (b"p", False)
 
 
 STRANGE = {

@@ -162,6 +162,13 @@ async def test_5_5_3_a_ping_comes_back_between_fragments_too(node: LocalNode, pa
     assert said[-1] == (CLOSE, b"\x03\xe8"), said
 
 
+@pytest.mark.parametrize("payload", [b"", b"x", b"\xff" * 125])
+async def test_5_5_3_a_ping_comes_back_also_right_before_a_close(node: LocalNode, payload: bytes) -> None:
+    said = frames.server_frames(await conversation(node, say(id=2, op="ping"), frame(PING, payload) + close(1000)))
+    assert (PONG, payload) in said
+    assert said[-1] == (CLOSE, b"\x03\xe8")
+
+
 GOOD = request().decode()
 
 
