@@ -63,7 +63,7 @@ async def test_both_values_are_valid_until_the_former_is_closed(lab: Lab, replac
     assert "The former values are worth nothing any more" in " ".join(closed.output.split())
     shown = [value for value in replaced if value in opened.output + listed.output + closed.output]
     assert not shown
-    there = lab.ssh("host1", "docker secret ls --quiet").split()
+    there = lab.ssh("host1", "docker secret ls --quiet --filter name=chat-system_").split()
     assert len(there) == 2 + len(lab.hosts), "what was replaced is forgotten"
     again = await _secrets("state=prune")
     assert again.changed == 0
