@@ -215,6 +215,9 @@ class Docker:
         if verb == "demote":
             node["Spec"]["Role"] = "worker"
             del node["ManagerStatus"]
+        if verb == "promote":
+            node["Spec"]["Role"] = "manager"
+            node["ManagerStatus"] = {"Reachability": "reachable"}
         return 0, "", ""
 
 
@@ -241,6 +244,27 @@ def test_a_step_is_taken_once_and_a_look_takes_none() -> None:
     assert act(docker, "drain", "host2")["changed"] is False
     assert docker.changes == ["update --availability drain id2"]
     assert act(docker, "restart", "host1")["changed"] is False
+
+
+def test_who_has_just_been_demoted_may_connect_anew_before_being_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    docker, clock = Docker(), [0.0]
+    for node_id in ("id2", "id3"):
+        docker.run(["docker", "node", "demote", node_id])
+    down = docker.nodes["id3"]["Status"]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        down["State"] = "ready" if 2 < clock[0] < 10 else "down"
+
+    monkeypatch.setattr(acting, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    sleep(0)
+    assert act(docker, "promote", "host2", "host3")["changed"] is True
+    assert docker.changes[2:] == ["promote id2", "promote id3"]
+    for node_id in ("id2", "id3"):
+        docker.run(["docker", "node", "demote", node_id])
+    sleep(20)
+    with pytest.raises(RuntimeError, match=r"host3 is down.* Nothing was changed"):
+        act(docker, "promote", "host2", "host3")
 
 
 def test_a_manager_that_is_removed_is_demoted_first() -> None:

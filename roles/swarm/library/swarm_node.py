@@ -43,6 +43,8 @@ serving: {type: dict, returned: always, description: "Each chat node and whether
 """
 
 POLL_S = 0.5
+RECONNECT_S = 15
+"""So long a machine that is to be promoted may be down: one that has just been demoted connects anew."""
 ANSWER_S = 3
 COMMANDS = {
     "promote": ("node", "promote"),
@@ -71,6 +73,15 @@ class Swarm:
 
     def node(self, node_id: str) -> Node:
         return read(json.loads(self.docker("node", "inspect", node_id))[0])
+
+    def wait_ready(self, node_ids: set[str]) -> list[Node]:
+        """All nodes, once these are ready, or have been given the time for it."""
+        deadline = time.monotonic() + RECONNECT_S
+        while True:
+            nodes = self.nodes()
+            if all(node.state == "ready" for node in nodes if node.id in node_ids) or time.monotonic() > deadline:
+                return nodes
+            time.sleep(POLL_S)
 
     def serving(self) -> dict[str, bool]:
         return {name: is_ready(url) for name, url in self._ready_urls.items()}
@@ -120,6 +131,9 @@ def run(module: AnsibleModule, swarm: Swarm) -> dict[str, Any]:
     """What the module answers; raises RuntimeError and LookupError with the reason why nothing was changed."""
     step, nodes = module.params["state"], swarm.nodes()
     targets = [find(nodes, t["name"], t.get("node_id") or "", t.get("address") or "") for t in module.params["targets"]]
+    if step == "promote":
+        nodes = swarm.wait_ready({node.id for node in targets})
+        targets = [find(nodes, node.hostname, node.id) for node in targets]
     todo = [node for node in targets if not is_done(node, step)]
     serving = swarm.serving() if todo else {}
     reasons = faults(nodes, todo, step, serving, module.params["window"])
