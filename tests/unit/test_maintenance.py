@@ -267,6 +267,25 @@ def test_who_has_just_been_demoted_may_connect_anew_before_being_promoted(monkey
         act(docker, "promote", "host2", "host3")
 
 
+def test_what_the_managers_have_not_decided_is_asked_again_and_what_they_refuse_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    docker = Docker()
+    answers = [(1, "", "rpc error: code = DeadlineExceeded desc = context deadline exceeded")] * 2
+    monkeypatch.setattr(acting, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda s: None))
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        return answers.pop(0) if command[2] == "update" and answers else docker.run(command)
+
+    swarm = acting.Swarm(run, {})
+    swarm.act(swarm.node("id2"), "drain", 1)
+    assert docker.changes == ["update --availability drain id2"]
+    answers[:] = [(1, "", "permission denied")] * 2
+    with pytest.raises(RuntimeError, match="permission denied"):
+        swarm.act(swarm.node("id3"), "drain", 1)
+    assert len(answers) == 1
+
+
 def test_a_manager_that_is_removed_is_demoted_first() -> None:
     docker = Docker()
     act(docker, "remove", "host3")

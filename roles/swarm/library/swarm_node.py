@@ -46,6 +46,8 @@ POLL_S = 0.5
 RECONNECT_S = 15
 """So long a machine that is to be promoted may be down: one that has just been demoted connects anew."""
 ANSWER_S = 3
+UNDECIDED = ("deadline exceeded", "does not have a leader")
+"""What is said of a change that the managers have not agreed on in time, as while one of them has just been promoted."""
 COMMANDS = {
     "promote": ("node", "promote"),
     "demote": ("node", "demote"),
@@ -111,11 +113,22 @@ class Swarm:
                 self.act(node, "demote", timeout_s)
             self.docker("node", "rm", "--force", node.id)
             return
-        self.docker(*COMMANDS[step], node.id)
         deadline = time.monotonic() + timeout_s
+        self._change((*COMMANDS[step], node.id), deadline)
         while not self.is_so(node.id, step):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{step} of {node.hostname} did not come into effect within {timeout_s} s")
+            time.sleep(POLL_S)
+
+    def _change(self, command: tuple[str, ...], deadline: float) -> None:
+        """Give a command that may be given again, until the managers have decided."""
+        while True:
+            try:
+                self.docker(*command)
+                return
+            except RuntimeError as error:
+                if time.monotonic() > deadline or not any(words in str(error) for words in UNDECIDED):
+                    raise
             time.sleep(POLL_S)
 
 
