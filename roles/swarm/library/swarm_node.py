@@ -47,7 +47,7 @@ RECONNECT_S = 15
 """So long a machine that is to be promoted may be down: one that has just been demoted connects anew."""
 ANSWER_S = 3
 UNDECIDED = ("deadline exceeded", "does not have a leader")
-"""What is said of a change that the managers have not agreed on in time, as while one of them has just been promoted."""
+"""What is said of a change that the managers have not agreed on in time, as while one of them is new."""
 COMMANDS = {
     "promote": ("node", "promote"),
     "demote": ("node", "demote"),
