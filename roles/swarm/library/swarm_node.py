@@ -46,8 +46,8 @@ POLL_S = 0.5
 RECONNECT_S = 15
 """So long a machine that is to be promoted may be down: one that has just been demoted connects anew."""
 ANSWER_S = 3
-UNDECIDED = ("deadline exceeded", "does not have a leader")
-"""What is said of a change that the managers have not agreed on in time, as while one of them is new."""
+UNDECIDED = ("deadline exceeded", "does not have a leader", "update out of sequence")
+"""What is said of a change that the managers had not agreed on in time, and of one that is given just after."""
 COMMANDS = {
     "promote": ("node", "promote"),
     "demote": ("node", "demote"),
