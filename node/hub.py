@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-import trio
-
 from node.outbox import Outbox
 from node.protocol.frames import text_frame
 from node.room import Room
 from node.state.model import Account, Event, Push
 
 _ALL_ROOMS_BYTES = 256 * 1024**2
-_WHISPERS_S = 0.1
-"""So long a whisper may wait for others: in a large room where many come at once, each would wake everybody."""
 
 
 class Hub:
@@ -35,8 +31,6 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._users: dict[str, set[Outbox]] = {}
         self._user_of: dict[Outbox, str] = {}
-        self._whispered: dict[Outbox, None] = {}
-        self._heard_whispers = trio.Event()
         self.on_part: Callable[[str, Outbox, Room], None] = lambda user, outbox, room: None
 
     @property
@@ -136,24 +130,11 @@ class Hub:
                 outbox.on_account(account)
 
     def whisper(self, room_id: str, frame: bytes, besides: str) -> None:
-        """Tell something without a seq to who receives a room, all but one user: with what is sent next, or soon."""
+        """Tell something without a seq to who receives a room, all but one user."""
         room = self._rooms.get(room_id)
         for outbox in room.receivers if room is not None else ():
             if room in outbox.cursors and self._user_of.get(outbox) != besides:
-                outbox.add_whisper(frame)
-                self._whispered[outbox] = None
-        if self._whispered:
-            self._heard_whispers.set()
-
-    async def run(self) -> None:
-        """Have whispers sent, for ever: all of a while together."""
-        while True:
-            await self._heard_whispers.wait()
-            await trio.sleep(_WHISPERS_S)
-            self._heard_whispers = trio.Event()
-            whispered, self._whispered = self._whispered, {}
-            for outbox in whispered:
-                outbox.wake()
+                outbox.answer_frame(frame, after_events=True)
 
     def _keep_less(self) -> None:
         """Bound what many rooms keep. Half of it goes at once, so that looking at all rooms is paid seldom."""

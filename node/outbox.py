@@ -74,18 +74,11 @@ class Outbox:
 
     def answer_frame(self, frame: bytes, *, after_events: bool = False) -> None:
         """Queue a frame that is made already, as it is when many are told the same."""
-        self._queue(frame, self._after if after_events else self._before)
-        self._wake.set()
-
-    def add_whisper(self, frame: bytes) -> None:
-        """Queue a frame behind the events that goes with whatever is sent next, and is no reason to send."""
-        self._queue(frame, self._after)
-
-    def _queue(self, frame: bytes, queue: list[bytes]) -> None:
-        queue.append(frame)
+        (self._after if after_events else self._before).append(frame)
         self._queued += len(frame)
         if self._queued > self._max_unsent_bytes:
             self._on_slow()
+        self._wake.set()
 
     def notify(self, room: Room, at: float) -> None:
         """The room has something new since ``at``. For every receiver at every flush of the hub: keep it short."""

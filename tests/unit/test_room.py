@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import trio
-import trio.testing
 
 from node.hub import Hub
 from node.outbox import Outbox
@@ -239,34 +238,6 @@ def test_whispers_go_to_who_receives_the_room_but_one(hub: Hub) -> None:
     hub.whisper("a", b"frame", besides="ana")
     hub.whisper("none", b"frame", besides="")
     assert (ana.outbox.take(), bo.outbox.take(), cy.outbox.take()) == (b"", b"frame", b"")
-
-
-async def test_whispers_of_a_while_are_sent_together_or_with_what_comes_first(
-    hub: Hub, autojump_clock: trio.testing.MockClock
-) -> None:
-    ana, bo = Member(hub, "ana"), Member(hub, "bo")
-    for member in (ana, bo):
-        member.follow(0, 1)
-        await member.outbox.wait()
-        member.outbox.take()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(hub.run)
-        for _ in range(3):
-            hub.whisper("a", b"x", besides="")
-            await trio.sleep(0.02)
-        with trio.move_on_after(0.02) as idle:
-            await ana.outbox.wait()
-        assert idle.cancelled_caught
-        bo.outbox.answer(b"")
-        assert bo.outbox.take() == text_frame(b"") + b"xxx"
-        with trio.fail_after(0.05):
-            await ana.outbox.wait()
-        assert ana.outbox.take() == b"xxx"
-        hub.whisper("a", b"y", besides="")
-        with trio.fail_after(0.2):
-            await ana.outbox.wait()
-        assert ana.outbox.take() == b"y"
-        nursery.cancel_scope.cancel()
 
 
 def test_parting_is_told_once_for_each_room_left(hub: Hub) -> None:
