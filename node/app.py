@@ -232,8 +232,8 @@ class App:
             nursery.start_soon(self._jwks.run)
         await self._open_log()
         await nursery.start(self._replica.run)
-        nursery.start_soon(self._submitter.run)
-        nursery.start_soon(self._vitals.run)
+        for run in (self._submitter.run, self._hub.run, self._vitals.run):
+            nursery.start_soon(run)
         self.node = node = Node(
             settings=settings,
             epoch=self._log.epoch,

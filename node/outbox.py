@@ -36,6 +36,7 @@ class Outbox:
         "_on_slow",
         "_queued",
         "_wake",
+        "_whispers",
         "cursors",
         "on_account",
         "spans",
@@ -49,6 +50,7 @@ class Outbox:
         self._on_slow = on_slow
         self._before: list[bytes] = []
         self._after: list[bytes] = []
+        self._whispers: dict[Room, bytes] = {}
         self._queued = 0
         # When what waits of a room was published; infinite for a past that was asked for.
         self._dirty: dict[Room, float] = {}
@@ -75,7 +77,15 @@ class Outbox:
     def answer_frame(self, frame: bytes, *, after_events: bool = False) -> None:
         """Queue a frame that is made already, as it is when many are told the same."""
         (self._after if after_events else self._before).append(frame)
-        self._queued += len(frame)
+        self._grow(len(frame))
+
+    def whisper(self, room: Room, frames: bytes) -> None:
+        """Queue what is told of a room besides its events, behind those that are there already."""
+        self._whispers[room] = self._whispers.get(room, b"") + frames
+        self._grow(len(frames))
+
+    def _grow(self, by_bytes: int) -> None:
+        self._queued += by_bytes
         if self._queued > self._max_unsent_bytes:
             self._on_slow()
         self._wake.set()
@@ -100,6 +110,7 @@ class Outbox:
         self.cursors.pop(room, None)
         self._dirty.pop(room, None)
         self._behind.pop(room, None)
+        self._queued -= len(self._whispers.pop(room, b""))
 
     def finish(self, room: Room) -> None:
         """Queue what is here of a room that is no longer in the store, ahead of answers that wait for its events."""
@@ -133,6 +144,9 @@ class Outbox:
                 if self.spans is not None:
                     self.spans.append((room.id, cursor, end))
         self._dirty = {}
+        if self._whispers:
+            parts += self._whispers.values()
+            self._whispers = {}
         parts += self._after
         self._after = []
         self._queued = 0

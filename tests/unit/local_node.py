@@ -92,6 +92,7 @@ class LocalNode:
     async def _serve(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
         await nursery.start(self.replica.run)
         nursery.start_soon(self.submitter.run)
+        nursery.start_soon(self.hub.run)
         nursery.start_soon(self.presence.listen)
         if self.jwks is not None:
             nursery.start_soon(self.jwks.run)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+import trio.testing
 
 from node.hub import Hub
 from node.outbox import Outbox
@@ -237,7 +238,62 @@ def test_whispers_go_to_who_receives_the_room_but_one(hub: Hub) -> None:
     hub.subscribe(cy.outbox, "a")
     hub.whisper("a", b"frame", besides="ana")
     hub.whisper("none", b"frame", besides="")
+    assert hub.tell_whispers() == 1
     assert (ana.outbox.take(), bo.outbox.take(), cy.outbox.take()) == (b"", b"frame", b"")
+
+
+def test_whispers_of_one_moment_go_together_behind_the_events(hub: Hub) -> None:
+    ana, bo = Member(hub, "ana"), Member(hub, "bo")
+    for member in (ana, bo):
+        member.follow(0, 1)
+    for user in ("ana", "bo", "cy"):
+        hub.whisper("a", user.encode(), besides=user)
+    hub.publish([event(1)])
+    assert (hub.tell_whispers(), hub.tell_whispers()) == (2, 0)
+    assert ana.outbox.queued_bytes == len(b"bocy")
+    assert (ana.outbox.take(), bo.outbox.take()) == (frames(1) + b"bocy", frames(1) + b"anacy")
+    assert ana.outbox.queued_bytes == 0
+
+
+def test_whispers_that_wait_are_not_told_to_who_has_left(hub: Hub) -> None:
+    ana, bo = Member(hub, "ana"), Member(hub, "bo")
+    for member in (ana, bo):
+        member.follow(0, 1)
+    hub.whisper("a", b"told", besides="")
+    hub.tell_whispers()
+    hub.whisper("a", b"waits", besides="")
+    hub.publish([event(1, left="ana")])
+    hub.tell_whispers()
+    assert (ana.outbox.queued_bytes, ana.outbox.take(), bo.outbox.take()) == (0, b"", frames(1) + b"toldwaits")
+
+
+def test_whispers_make_a_slow_reader_too(hub: Hub) -> None:
+    slow: list[str] = []
+    outbox = Outbox(10, lambda: slow.append("ana"))
+    hub.enter("ana", outbox)
+    outbox.follow(hub.subscribe(outbox, "a"), 1)
+    for frame in (b"12345", b"67890", b"1"):
+        assert not slow
+        hub.whisper("a", frame, besides="")
+        hub.tell_whispers()
+    assert slow == ["ana"]
+
+
+async def test_whispers_go_at_once_while_it_is_quiet_and_pause_as_many_are_told(
+    hub: Hub, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    members = [Member(hub, f"u{number}") for number in range(800)]
+    for member in members:
+        member.follow(0, 1)
+    nursery.start_soon(hub.run)
+    hub.whisper("a", b"1", besides="")
+    await trio.testing.wait_all_tasks_blocked()
+    assert members[0].outbox.take() == b"1"
+    hub.whisper("a", b"2", besides="")
+    await trio.sleep(0.15)
+    assert members[0].outbox.take() == b""
+    await trio.sleep(0.1)
+    assert members[0].outbox.take() == b"2"
 
 
 def test_parting_is_told_once_for_each_room_left(hub: Hub) -> None:
