@@ -13,7 +13,7 @@ from node.room import Room
 from node.state.model import Account, Event, Push
 
 _ALL_ROOMS_BYTES = 256 * 1024**2
-# A connection that is woken costs some 60 us, for one word as for a hundred: whispers take a quarter of the time at most.
+# To wake a connection costs some 60 us, for one word as for a hundred: whispers take at most a quarter of the time.
 _WHISPER_PAUSE_S = 0.1
 _WHISPER_PAUSE_EACH_S = 0.00025
 
