@@ -13,9 +13,9 @@ from node.room import Room
 from node.state.model import Account, Event, Push
 
 _ALL_ROOMS_BYTES = 256 * 1024**2
-# To wake a connection costs some 60 us, for one word as for a hundred: whispers take at most a quarter of the time.
-_WHISPER_PAUSE_S = 0.1
-_WHISPER_PAUSE_EACH_S = 0.00025
+# To wake a connection costs some 60 us, for one word as for a hundred: what can wait takes a third of the time at most.
+_PAUSE_S = 0.1
+_PAUSE_EACH_S = 0.0002
 
 
 class Hub:
@@ -37,7 +37,9 @@ class Hub:
         self._users: dict[str, set[Outbox]] = {}
         self._user_of: dict[Outbox, str] = {}
         self._whispers: dict[Room, list[tuple[str, bytes]]] = {}
-        self._whispered = trio.Event()
+        # Rooms with events that can wait, and when the first of them was published.
+        self._waiting: dict[Room, float] = {}
+        self._something_waits = trio.Event()
         self.on_part: Callable[[str, Outbox, Room], None] = lambda user, outbox, room: None
 
     @property
@@ -106,26 +108,28 @@ class Hub:
         accounts: Iterable[Account] = (),
         at: float = math.inf,
     ) -> None:
-        """Hand what was committed to whoever receives it.
+        """Hand what was committed to whoever receives it: at once, or soon if all there is of a room can wait.
 
         Args:
             at: the time now, by Trio's clock, from which the delivery of the events is measured.
         """
-        touched: dict[Room, None] = {}
+        touched: dict[Room, bool] = {}
         for event in events:
             room = self._rooms.get(event.room)
             if room is None:
                 continue
             self._kept_bytes += room.append(event.seq, event.payload)
-            touched[room] = None
+            touched[room] = touched.get(room, True) and event.can_wait
             if event.left is not None:
                 self._part(event.left, room, event.seq)
             if event.closed:
                 self._close(room, event.seq)
-        for room in touched:
-            for outbox in room.receivers:
-                if room in outbox.cursors:
-                    outbox.notify(room, at)
+        for room, can_wait in touched.items():
+            if can_wait:
+                self._waiting.setdefault(room, at)
+                self._something_waits.set()
+            else:
+                self._notify(room, self._waiting.pop(room, at))
         if self._kept_bytes > self._all_rooms_bytes:
             self._keep_less()
         for push in pushes:
@@ -137,37 +141,42 @@ class Hub:
                 outbox.on_account(account)
 
     def whisper(self, room_id: str, frame: bytes, besides: str) -> None:
-        """Tell something without a seq to who receives a room, all but one user; soon, not at once: see :meth:`run`."""
+        """Tell something without a seq to who receives a room, all but one user; soon, see :meth:`run`."""
         room = self._rooms.get(room_id)
         if room is not None:
             self._whispers.setdefault(room, []).append((besides, frame))
-            self._whispered.set()
+            self._something_waits.set()
 
     async def run(self) -> None:
-        """Hand out what is whispered, for ever: at once while it is quiet, and together where many come and go."""
+        """Hand out what can wait, for ever: at once while it is quiet, and together where many come and go."""
         while True:
-            await self._whispered.wait()
-            await trio.sleep(max(_WHISPER_PAUSE_S, self.tell_whispers() * _WHISPER_PAUSE_EACH_S))
+            await self._something_waits.wait()
+            told = self.tell_what_waits()
+            await trio.sleep(max(_PAUSE_S, told * _PAUSE_EACH_S))
 
-    def tell_whispers(self) -> int:
-        """Hand what was whispered to who receives the rooms now; returns to how many connections."""
-        self._whispered = trio.Event()
+    def tell_what_waits(self) -> int:
+        """Hand whispers, and events that can wait, to who receives the rooms now; returns how many were told, about."""
+        self._something_waits = trio.Event()
+        waiting, self._waiting = self._waiting, {}
         whispers, self._whispers = self._whispers, {}
-        return sum(self._tell(room, whispered) for room, whispered in whispers.items())
+        told = sum(self._notify(room, at) for room, at in waiting.items())
+        return told + sum(self._tell(room, whispered) for room, whispered in whispers.items())
+
+    def _notify(self, room: Room, at: float) -> int:
+        for outbox in room.receivers:
+            if room in outbox.cursors:
+                outbox.notify(room, at)
+        return len(room.receivers)
 
     def _tell(self, room: Room, whispered: list[tuple[str, bytes]]) -> int:
-        told = 0
         left_out = {user for user, _ in whispered}
         for_all = b"".join(frame for _, frame in whispered)
         for outbox in room.receivers:
-            if room not in outbox.cursors:
-                continue
-            user = self._user_of.get(outbox)
-            frames = for_all if user not in left_out else b"".join(frame for who, frame in whispered if who != user)
-            if frames:
+            if room in outbox.cursors:
+                user = self._user_of.get(outbox)
+                frames = for_all if user not in left_out else b"".join(frame for who, frame in whispered if who != user)
                 outbox.whisper(room, frames)
-                told += 1
-        return told
+        return len(room.receivers)
 
     def _keep_less(self) -> None:
         """Bound what many rooms keep. Half of it goes at once, so that looking at all rooms is paid seldom."""

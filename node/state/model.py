@@ -99,6 +99,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         payload: the JSON that clients are sent.
         left: the user to whom nothing more of this room may be delivered, or None.
         closed: nothing more of this room may be delivered to anyone.
+        can_wait: it may be told a moment later, together with others of its kind: who came and who went.
     """
 
     room: str
@@ -107,6 +108,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     left: str | None = None
     closed: bool = False
+    can_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +250,17 @@ class State:
         self.changes.rooms[room.id] = room
         return room.head, room.last_ts
 
-    def emit(self, room: Room, event: msgspec.Struct, *, left: str | None = None, closed: bool = False) -> None:
+    def emit(
+        self,
+        room: Room,
+        event: msgspec.Struct,
+        *,
+        left: str | None = None,
+        closed: bool = False,
+        can_wait: bool = False,
+    ) -> None:
         """Tell the room; the event's seq is the room's head."""
-        self.changes.events.append(Event(room.id, room.no, room.head, encode(event), left, closed))
+        self.changes.events.append(Event(room.id, room.no, room.head, encode(event), left, closed, can_wait))
 
     def push(self, user: str | None, push: msgspec.Struct) -> None:
         """Tell one user, or everybody."""

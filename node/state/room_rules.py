@@ -27,6 +27,7 @@ from node.state.records import (
 )
 
 _ADMIN_RANK = 4
+_PASSERS_BY = ("join", "leave")
 
 
 def rank(room: Room, record: RoomRecord) -> int:
@@ -272,7 +273,7 @@ def _member_event(
         event.role = standing.role
     if change == "mute" and standing is not None:
         event.until = standing.muted_until
-    state.emit(room, event, left=left)
+    state.emit(room, event, left=left, can_wait=change in _PASSERS_BY)
     return Accepted(seq, ts)
 
 

@@ -55,6 +55,8 @@ async def test_a_message_is_counted_from_its_sender_to_each_reader(tmp_path: Pat
         await ana.ask(op="create_room", room="a")
         for talker in (ana, bo):
             await talker.ask(op="join", room="a")
+        node.hub.tell_what_waits()
+        await ana.pushes(2)  # of bo's coming
         before = value(node, "chat_events_delivered_total")
         for _ in range(2):  # the second is the first once more
             await ana.ask(op="send", room="a", cid="c1", body="hello")

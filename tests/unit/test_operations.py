@@ -54,7 +54,7 @@ async def room(node: LocalNode, *users: str, private: bool = False) -> AsyncGene
                 await talkers[0].ask(op="invite", room="a", user=user)
             assert "head" in await talker.ask(op="join", room="a", limit=0)
             talkers.append(talker)
-        node.hub.tell_whispers()
+        node.hub.tell_what_waits()
         for talker in talkers:
             await talker.ask(op="ping")
         yield talkers

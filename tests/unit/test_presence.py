@@ -29,7 +29,7 @@ class Host:
         self.users: dict[str, Outbox] = {}
 
     def join(self, user: str, room_id: str = "a") -> Outbox:
-        self.hub.tell_whispers()  # what was before is no news to who comes
+        self.hub.tell_what_waits()  # what was before is no news to who comes
         outbox = self.users[user] = Outbox(10_000, lambda: None)
         self.hub.enter(user, outbox)
         room = self.hub.subscribe(outbox, room_id)
@@ -40,7 +40,7 @@ class Host:
 
     def heard(self, user: str) -> list[tuple[Any, ...]]:
         """What a user was told since the last time."""
-        self.hub.tell_whispers()
+        self.hub.tell_what_waits()
         return [
             (told["op"], told["user"], *([told["online"]] if "online" in told else []))
             for told in frames(self.users[user].take())

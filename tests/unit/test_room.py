@@ -18,9 +18,11 @@ from node.state.model import Event, Push
 BUFFER_BYTES = 1000
 
 
-def event(seq: int, room: str = "a", size: int = 20, left: str | None = None, closed: bool = False) -> Event:
+def event(
+    seq: int, room: str = "a", size: int = 20, left: str | None = None, closed: bool = False, can_wait: bool = False
+) -> Event:
     payload = json.dumps({"room": room, "seq": seq}).encode().ljust(size)
-    return Event(room, 1, seq, payload, left, closed)
+    return Event(room, 1, seq, payload, left, closed, can_wait)
 
 
 def frames(*seqs: int, room: str = "a", size: int = 20) -> bytes:
@@ -238,7 +240,7 @@ def test_whispers_go_to_who_receives_the_room_but_one(hub: Hub) -> None:
     hub.subscribe(cy.outbox, "a")
     hub.whisper("a", b"frame", besides="ana")
     hub.whisper("none", b"frame", besides="")
-    assert hub.tell_whispers() == 1
+    hub.tell_what_waits()
     assert (ana.outbox.take(), bo.outbox.take(), cy.outbox.take()) == (b"", b"frame", b"")
 
 
@@ -249,7 +251,7 @@ def test_whispers_of_one_moment_go_together_behind_the_events(hub: Hub) -> None:
     for user in ("ana", "bo", "cy"):
         hub.whisper("a", user.encode(), besides=user)
     hub.publish([event(1)])
-    assert (hub.tell_whispers(), hub.tell_whispers()) == (2, 0)
+    assert (hub.tell_what_waits(), hub.tell_what_waits()) == (2, 0)
     assert ana.outbox.queued_bytes == len(b"bocy")
     assert (ana.outbox.take(), bo.outbox.take()) == (frames(1) + b"bocy", frames(1) + b"anacy")
     assert ana.outbox.queued_bytes == 0
@@ -260,11 +262,25 @@ def test_whispers_that_wait_are_not_told_to_who_has_left(hub: Hub) -> None:
     for member in (ana, bo):
         member.follow(0, 1)
     hub.whisper("a", b"told", besides="")
-    hub.tell_whispers()
+    hub.tell_what_waits()
     hub.whisper("a", b"waits", besides="")
     hub.publish([event(1, left="ana")])
-    hub.tell_whispers()
+    hub.tell_what_waits()
     assert (ana.outbox.queued_bytes, ana.outbox.take(), bo.outbox.take()) == (0, b"", frames(1) + b"toldwaits")
+
+
+def test_events_that_can_wait_go_with_the_next_that_cannot_or_soon(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    member.follow(0, 1)
+    assert member.outbox.take() == b""
+    hub.publish([event(1, can_wait=True)], at=5.0)
+    assert member.outbox.take() == b""
+    hub.publish([event(2), event(3, can_wait=True)], at=6.0)
+    assert (member.outbox.waits_since, member.outbox.take()) == (5.0, frames(1, 2, 3))
+    hub.publish([event(4, can_wait=True)])
+    hub.publish([event(5, can_wait=True)])
+    assert (hub.tell_what_waits(), hub.tell_what_waits()) == (1, 0)
+    assert member.outbox.take() == frames(4, 5)
 
 
 def test_whispers_make_a_slow_reader_too(hub: Hub) -> None:
@@ -275,7 +291,7 @@ def test_whispers_make_a_slow_reader_too(hub: Hub) -> None:
     for frame in (b"12345", b"67890", b"1"):
         assert not slow
         hub.whisper("a", frame, besides="")
-        hub.tell_whispers()
+        hub.tell_what_waits()
     assert slow == ["ana"]
 
 

@@ -74,7 +74,7 @@ def test_an_invitation_is_used_up_by_leaving() -> None:
 def test_who_is_put_out_receives_nothing_more(kind: type[Kick | Ban]) -> None:
     state = state_after(ROOM, *join("bo"))
     done(state, kind("ana", 2, "a", "bo"))
-    assert state.changes.events[-1].left == "bo"
+    assert (state.changes.events[-1].left, state.changes.events[-1].can_wait) == ("bo", False)
     assert (events(state)[-1]["change"], events(state)[-1]["by"]) == (kind.__struct_config__.tag, "ana")
     assert refusal(state, SendMessage("bo", 3, "a", "c", "x")) is ErrorCode.FORBIDDEN
     assert done(state, kind("ana", 3, "a", "bo")).dup
