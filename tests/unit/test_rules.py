@@ -66,7 +66,11 @@ def test_join_and_leave_are_events_once() -> None:
         ("member", "join", "bo"),
         ("member", "leave", "bo"),
     ]
-    assert [(event.left, event.can_wait) for event in state.changes.events] == [(None, False), (None, True), ("bo", True)]
+    assert [(event.left, event.can_wait) for event in state.changes.events] == [
+        (None, False),
+        (None, True),
+        ("bo", True),
+    ]
 
 
 def test_only_members_may_send() -> None:
