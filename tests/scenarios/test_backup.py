@@ -101,7 +101,10 @@ def _lab_play(name: str, variables: dict[str, object]) -> None:
 async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, bare: Lab, tmp_path: Path) -> None:
     async with chatting.talk(lab, "scenario.backup") as going:
         await trio.sleep(CHAT_S)
-    made = await _play(backups, "backup")
+        await trio.to_thread.run_sync(_in_node, lab, "chat-node user add kept-account", secrets.token_hex(12))
+        assert (await _play(backups, "backup", "--check", "--diff")).changed > 0
+        said = set(going.acknowledged)
+        made = await _play(backups, "backup")
     assert made.changed > 0
     before = (await chatting.histories(lab, going.room))[0]
     rooms, epoch = await _rooms(lab), lab.readyz("host1")["epoch"]
@@ -129,8 +132,11 @@ async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, b
     for there in (elsewhere, backups):
         await _play(there, "restore", "-e", f"snapshot={data['snapshot']}")
         assert await _rooms(there.lab) == rooms
+        assert "kept-account" in _in_node(there.lab, "chat-node user list")
         for history in await chatting.histories(there.lab, going.room):
-            assert [(e.seq, e.from_, e.body, e.ts) for e in history] == [(e.seq, e.from_, e.body, e.ts) for e in before]
+            found = [(e.seq, e.from_, e.body, e.ts) for e in history]
+            assert found == [(e.seq, e.from_, e.body, e.ts) for e in before][: len(found)]
+            assert said <= {body for _, _, body, _ in found}
         epochs = {there.lab.readyz(host)["epoch"] for host in there.lab.hosts}
         assert len(epochs) == 1
         assert epochs != {epoch}
@@ -138,11 +144,17 @@ async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, b
 
 async def _play(backups: Backups, name: str, *more: str) -> Play:
     began = time.monotonic()
-    play = await trio.to_thread.run_sync(lambda: backups.play(name, *more))
+    play = await trio.to_thread.run_sync(lambda: backups.play(name, "-vvv", *more))
     print(f"{name} {' '.join(more)}: {time.monotonic() - began:.0f} s")
     assert play.code == 0, play.output[-4000:]
     assert backups.password not in play.output
     return play
+
+
+def _in_node(lab: Lab, command: str, stdin: str = "") -> str:
+    """Run a command within the first host's node."""
+    container = f"docker ps --quiet --filter label=com.docker.swarm.service.name={STACK}_node1"
+    return lab.ssh("host1", f"sh -c 'echo {stdin} | docker exec --interactive $({container}) {command}'")
 
 
 async def _listed(backups: Backups, directory: Path) -> list[dict[str, object]]:
@@ -174,9 +186,16 @@ async def _rooms(lab: Lab) -> list[str]:
 def _assert_refusals(backups: Backups) -> None:
     with backups.wrong_password():
         assert "the password does not open the repository" in backups.refused("list all")
+    wrong = replace(backups, password=secrets.token_hex(32)).play("restore")
+    assert wrong.code != 0
+    assert "the password does not open the repository" in " ".join(wrong.output.split())
+    assert backups.lab.ssh("host1", f"cat {PASSWORD_FILE}") == backups.password
     with backups.damage():
         assert "the repository is damaged" in backups.refused("check")
         assert "the repository is damaged" in backups.refused("drill")
+        damaged = backups.play("restore")
+        assert damaged.code != 0
+        assert "the repository is damaged" in " ".join(damaged.output.split())
     assert "no such snapshot" in backups.refused("fetch --snapshot 00000000")
 
 

@@ -28,7 +28,7 @@ class Elsewhere(Lab):
         self.inventory = inventory
 
 
-def _hosts(lab: Lab) -> None:
+def add_spare(lab: Lab) -> None:
     """Let the lab have its hosts and a spare; what is there stays as it is."""
     first = lab.hosts["host1"]["ansible_host"].rpartition(".")[2]
     arguments = ("-e", f"lab_name={LAB_NAME}", "-e", f"lab_first_address={first}", "-e", "lab_spares=1")
@@ -36,7 +36,7 @@ def _hosts(lab: Lab) -> None:
     assert made.returncode == 0, made.stdout[-3000:]
 
 
-def _wipe(host: str) -> None:
+def wipe(host: str) -> None:
     """A bare machine in the place of one of the lab's."""
     run("docker", "rm", "--force", "--volumes", f"{LAB_NAME}-{host}")
     run("docker", "volume", "rm", f"{LAB_NAME}-{host}-docker")
@@ -45,7 +45,7 @@ def _wipe(host: str) -> None:
 @pytest.fixture
 def moved(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     """The lab with a spare, and an inventory in which the spare has the place of host2."""
-    _hosts(lab)
+    add_spare(lab)
     copy = tmp_path / "lab"
     shutil.copytree(lab.inventory, copy)
     content: dict[str, Any] = yaml.safe_load((copy / "hosts.yml").read_text())
@@ -55,7 +55,7 @@ def moved(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     spares["host2"] = {"ansible_host": old["ansible_host"]}
     (copy / "hosts.yml").write_text(yaml.safe_dump(content))
     yield Elsewhere(copy)
-    _wipe("host4")
+    wipe("host4")
 
 
 async def replace(lab: Lab, *arguments: str) -> Play:
@@ -105,8 +105,8 @@ async def test_a_lost_host_is_replaced_and_its_successor_too(lab: Lab, moved: La
     assert (site.code, site.changed) == (0, 0), site.output[-4000:]
 
     # And back, which is the other case: the one that goes is well, and the one that comes is bare.
-    _wipe("host2")
-    _hosts(lab)
+    wipe("host2")
+    add_spare(lab)
     _refused(await replace(lab, *BACK), "still answers")
     async with chatting.talk(moved, "scenario.replaced-back") as going:
         play = await replace(lab, *BACK, "-e", "force=true")

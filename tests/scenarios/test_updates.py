@@ -41,6 +41,11 @@ async def test_an_update_and_the_way_back(lab: Lab, first_image: str) -> None:
         repeated = await _play("update", "-e", "version=v2")
         back = await _play("rollback")
         assert back.code == 0, back.output[-3000:]
+        assert await trio.to_thread.run_sync(_images, lab) == {first_image}
+        again = await _play("update", "-e", "version=v2")
+        assert again.code == 0, again.output[-3000:]
+        assert await trio.to_thread.run_sync(_images, lab) == images
+        assert (await _play("rollback")).code == 0
     assert "| current | version v2 |" in " ".join(ledger.output.split())
     assert repeated.code == 0, repeated.output[-3000:]
     assert repeated.changed == 0

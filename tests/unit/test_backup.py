@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,28 @@ def test_a_tag_holds_no_comma_and_no_list() -> None:
 )
 def test_a_complaint_of_restic_becomes_a_cause_and_a_remedy(wrote: str, means: str) -> None:
     assert repository.explain(wrote).startswith(means)
+
+
+@pytest.mark.parametrize(
+    ("wrote", "refused"),
+    [
+        ("Fatal: wrong password or no key found", True),
+        ("Fatal: unable to open config file: stat /x/config: no such file", False),
+        ("", False),
+    ],
+)
+def test_only_a_password_that_does_not_open_what_is_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrote: str, refused: bool
+) -> None:
+    tried = tmp_path / "tried"
+    restic = tmp_path / "restic"
+    restic.write_text(f'#!/bin/sh\necho "$RESTIC_PASSWORD_FILE" >{tried}\necho "{wrote}" >&2\ntest -z "{wrote}"\n')
+    restic.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    config = common.Config("/x", "chat-system", http_port=9090, acts="here", check_percent=0, keep={})
+    with pytest.raises(repository.WrongPassword) if refused else nullcontext():
+        repository.Repository(config).try_password(Path("/a/new/one"))
+    assert tried.read_text() == "/a/new/one\n"
 
 
 def test_a_password_in_an_address_is_not_shown() -> None:

@@ -179,6 +179,16 @@ def test_a_service_without_its_one_ready_machine(nodes: list[tuple[str, str, str
     assert not faults if fault is None else fault in faults[0]
 
 
+def test_only_what_has_machines_of_its_own_is_placed() -> None:
+    services = {
+        "node1": {"deploy": {"replicas": 2, "placement": {"constraints": ["node.labels.node_type == node1"]}}},
+        "node2": {"deploy": {"placement": {"constraints": ["node.labels.node_type == node2"]}}},
+        "nats1": {"deploy": {"replicas": 1, "placement": {"constraints": ["node.labels.log_server == nats1"]}}},
+    }
+    assert chat.replicas_of(services, ["node1", "node2", "nats1", "gone"]) == {"node1": 2, "node2": 1}
+    assert chat.replicas_of(services, ["node2"]) == {"node2": 1}
+
+
 def test_names_and_tags_follow_the_content(tmp_path: Path) -> None:
     assert chat.names_by_content({"k": "1"}, "s") == chat.names_by_content({"k": "1"}, "s")
     assert chat.names_by_content({"k": "1"}, "s") != chat.names_by_content({"k": "2"}, "s")

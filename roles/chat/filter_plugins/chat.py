@@ -59,6 +59,16 @@ def placement_faults(nodes: list[dict[str, Any]], replicas: dict[str, int]) -> l
     return faults
 
 
+def replicas_of(services: dict[str, Any], names: list[str]) -> dict[str, int]:
+    """How many there are of each of these services of a compose file, if it has machines with a label of its own."""
+    wanted = {name: services[name].get("deploy", {}) for name in names if name in services}
+    return {
+        name: int(deploy.get("replicas", 1))
+        for name, deploy in wanted.items()
+        if f"node.labels.node_type == {name}" in deploy.get("placement", {}).get("constraints", [])
+    }
+
+
 def _state_as_text(node: dict[str, Any]) -> str:
     return f"{node['Description']['Hostname']}, which is {node['Status']['State']} and {node['Spec']['Availability']}"
 
@@ -94,4 +104,5 @@ class FilterModule:
             "chat_release_as_text": release_as_text,
             "chat_secret_as_text": secret_as_text,
             "chat_placement_faults": placement_faults,
+            "chat_replicas_of": replicas_of,
         }

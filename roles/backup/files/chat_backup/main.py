@@ -42,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     back_up.add_argument("--timer", action="store_true", help="do nothing where another manager's timer acts")
     commands.add_parser("list", help="list the backups").add_argument("what", choices=("all", *KINDS))
     commands.add_parser("check", help="read all data of the repository")
+    trial = commands.add_parser("try-password", help="refuse a password that does not open the repository")
+    trial.add_argument("file", type=Path)
     for name, text in (("drill", "restore into scratch and compare"), ("fetch", "restore: take a backup out")):
         commands.add_parser(name, help=text).add_argument("--snapshot", default="latest")
     scale = commands.add_parser("scale", help="restore: start or stop services")
@@ -63,6 +65,8 @@ def act(work: Work, chosen: argparse.Namespace) -> Any:
         return [item for what in KINDS if chosen.what in ("all", what) for item in work.listed(what)]
     if chosen.command in ("drill", "fetch"):
         return getattr(work, chosen.command)(chosen.snapshot)
+    if chosen.command == "try-password":
+        return work.try_password(chosen.file)
     if chosen.command == "target":
         return work.target(chosen.replace)
     if chosen.command == "scale":

@@ -54,6 +54,10 @@ class Missing(Failure):
     """There is no repository yet."""
 
 
+class WrongPassword(Failure):
+    """The password is not the repository's."""
+
+
 class Snapshot(NamedTuple):
     """A backup: its short id, what it is of, and its manifest as far as the tags tell it."""
 
@@ -110,6 +114,15 @@ class Repository:
         found.sort(key=lambda item: str(item["time"]))
         return [Snapshot(item["short_id"], what, read_tags(item.get("tags") or [])) for item in found]
 
+    def try_password(self, file: Path) -> None:
+        """Raises WrongPassword if the password in a file does not open what is there. Nothing there is no reason."""
+        try:
+            self._restic("cat", "config", "--no-lock", password_file=file)
+        except WrongPassword:
+            raise
+        except Failure:
+            return
+
     def make(self) -> None:
         """Make the repository where there is nothing yet."""
         path = Path(self._config.repository)
@@ -145,14 +158,14 @@ class Repository:
     def _ours(self, what: str) -> tuple[str, ...]:
         return ("--host", self._config.stack_name, "--tag", TAGS[what])
 
-    def _restic(self, *arguments: str, directory: Path | None = None) -> str:
+    def _restic(self, *arguments: str, directory: Path | None = None, password_file: Path = PASSWORD_FILE) -> str:
         # The address may hold a password, so it is no argument: those can be seen by all users of the host.
         environment = {
             **os.environ,
             **self._config.environment,
             "HOME": "/root",
             "RESTIC_REPOSITORY": self._config.repository,
-            "RESTIC_PASSWORD_FILE": str(PASSWORD_FILE),
+            "RESTIC_PASSWORD_FILE": str(password_file),
             "RESTIC_CACHE_DIR": str(CACHE_DIR),
         }
         try:
@@ -171,4 +184,5 @@ class Repository:
         if done.returncode == 0:
             return done.stdout
         meaning = explain(done.stderr)
-        raise (Missing if meaning.startswith("there is no repository") else Failure)(meaning)
+        kinds = {"there is no repository": Missing, "the password does not open": WrongPassword}
+        raise next((kind for sign, kind in kinds.items() if meaning.startswith(sign)), Failure)(meaning)

@@ -70,6 +70,11 @@ class Work:
         self._repository.check(100)
         return {"checked": True}
 
+    def try_password(self, file: Path) -> Json:
+        """Raises Failure if the password in a file does not open the repository that is there."""
+        self._repository.try_password(file)
+        return {"refused": False}
+
     def drill(self, wanted: str) -> Json:
         """Restore a backup into scratch and compare what comes out; raises Failure if it differs."""
         began = time.monotonic()
