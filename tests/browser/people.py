@@ -9,9 +9,13 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.documents import ROOT
+
 PATIENCE_MS = 20_000
 """How long anything may take; much, because other tests may keep the processors busy."""
 expect.set_options(timeout=PATIENCE_MS)
+
+AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 class Person:
@@ -46,6 +50,15 @@ class Person:
         self.page.get_by_label("Name").fill(self.name)
         self.page.get_by_role("button", name="Sign in").click()
         expect(self.status).to_contain_text("Connected to")
+
+    def violations(self) -> list[str]:
+        """What axe finds wrong with the page as it is."""
+        # The page's own policy lets no script in, so this one comes in by the debugger.
+        self.page.evaluate(AXE.read_text())
+        found = self.page.evaluate(
+            "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+        )
+        return [f"{fault['id']}: {fault['nodes'][0]['html']}" for fault in found["violations"]]
 
     def leave(self) -> None:
         """Close the page; what the browser keeps stays."""

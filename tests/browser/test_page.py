@@ -9,14 +9,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from tests.documents import ROOT
 from tests.node.process import NodeProcess, chat_node
 
 from .conftest import page_of
 from .people import Person
 
 pytestmark = pytest.mark.timeout(120)
-AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True}
 
 HOSTILE = [
@@ -52,16 +50,6 @@ def ana(browser: Browser, node: NodeProcess) -> Iterator[Person]:
     person.create("hall", "Hall")
     yield person
     assert person.problems == []
-
-
-def violations(person: Person) -> list[str]:
-    """What axe finds wrong with the page as it is."""
-    # The page's own policy lets no script in, so this one comes in by the debugger.
-    person.page.evaluate(AXE.read_text())
-    found = person.page.evaluate(
-        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
-    )
-    return [f"{fault['id']}: {fault['nodes'][0]['html']}" for fault in found["violations"]]
 
 
 # --- nothing that somebody writes becomes markup ---
@@ -264,19 +252,19 @@ def test_accessibility(browser: Browser, node: NodeProcess, colours: str) -> Non
     person = Person(browser.new_context(color_scheme=colours), f"eve-{colours}")  # type: ignore[arg-type]
     person.page.goto(page_of(node))
     expect(person.page.get_by_label("Name")).to_be_visible()
-    assert violations(person) == []
+    assert person.violations() == []
     person.sign_in(page_of(node))
     person.create(f"axe-{colours}", "Accessible")
     person.say(f"to me: @{person.name} `code` [link](https://example.org)\n\n> quoted\n\n```\nblock\n```")
     person.message("to me").hover()
-    assert violations(person) == []
+    assert person.violations() == []
     person.page.get_by_role("button", name=re.compile("1 member")).click()
     expect(person.page.get_by_role("complementary")).to_be_visible()
-    assert violations(person) == []
+    assert person.violations() == []
     for opened in ("Menu", "Room settings", "Find a room", "New room"):
         person.page.get_by_role("button", name=opened).first.click()
         expect(person.page.get_by_role("dialog")).to_be_visible()
-        assert violations(person) == []
+        assert person.violations() == []
         person.page.keyboard.press("Escape")
         if colours == "dark":
             break  # the others differ in nothing that has to do with colours
@@ -301,7 +289,7 @@ def test_phone(browser: Browser, node: NodeProcess) -> None:
     assert fits()
     page.get_by_role("button", name="Close").click()
     expect(person.composer).to_be_visible()
-    assert violations(person) == []
+    assert person.violations() == []
     page.get_by_role("link", name="Back to the rooms").click()
     expect(person.room("In the pocket")).to_be_visible()
     expect(person.composer).to_be_hidden()

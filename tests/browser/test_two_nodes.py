@@ -46,10 +46,10 @@ def test_reactions_edits_deletions_and_threads_are_seen_by_the_other(two: tuple[
     bo.sees("shall we?")
     bo.do("shall we?", "React")
     bo.page.get_by_label("React with").get_by_role("button", name="🎉").click()
-    reaction = ana.message("shall we?").get_by_role("button", name="🎉 by bo")
+    reaction = ana.message("shall we?").get_by_role("button", name="🎉 1 by bo")
     expect(reaction).to_have_text("🎉 1")
     reaction.click()
-    expect(bo.message("shall we?").get_by_role("button", name="🎉 by bo and ana")).to_have_text("🎉 2")
+    expect(bo.message("shall we?").get_by_role("button", name="🎉 2 by bo and ana")).to_have_text("🎉 2")
     bo.do("shall we?", "Reply")
     bo.say("in the thread")
     expect(ana.message("in the thread").locator(".quote")).to_contain_text("shall we?")
@@ -60,6 +60,7 @@ def test_reactions_edits_deletions_and_threads_are_seen_by_the_other(two: tuple[
     thread.get_by_label("Reply in the thread").press("Enter")
     expect(bo.page.get_by_role("button", name="2 replies")).to_be_visible()
     expect(thread.locator("li.message")).to_have_count(3)
+    assert ana.violations() == []
     thread.get_by_role("button", name="Close").click()
     ana.do("shall we?", "Edit")
     expect(ana.composer).to_have_value("shall we?")
@@ -134,6 +135,7 @@ def test_what_is_typed_offline_arrives_once_even_from_a_page_that_was_closed(
     ana.say("typed offline, two")
     expect(ana.message("typed offline, two")).to_contain_text("Kept, and sent when there is a connection")
     expect(ana.status).to_contain_text("2 unsent, kept")
+    assert ana.violations() == []
     ana.leave()
     for node in nodes:
         node.start()

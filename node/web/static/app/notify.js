@@ -15,11 +15,21 @@ export async function wantNotifications(wanted) {
   return notifies();
 }
 
+/** Browsers of phones have the class, and throw. */
+function show(title, options) {
+  try {
+    return new Notification(title, options);
+  } catch {
+    return null;
+  }
+}
+
 /** Tell of a message, if it is for this user and nobody looks at the page; `open` is called when it is clicked. */
 export function notify(room, event, me, open) {
   const forMe = event.from !== me && (room.dm || event.mentions?.includes(me));
   if (!forMe || document.hasFocus() || !notifies()) return;
-  const shown = new Notification(room.dm ? event.from : `${event.from} in ${room.name}`, { body: event.body.slice(0, SHOWN), tag: room.id });
+  const shown = show(room.dm ? event.from : `${event.from} in ${room.name}`, { body: event.body.slice(0, SHOWN), tag: room.id });
+  if (!shown) return;
   shown.onclick = () => {
     window.focus();
     shown.close();

@@ -69,7 +69,7 @@ function reactionsView(message, { chat, room }) {
   return html`<p class="reactions">
     ${reactions.map(
       ([emoji, users]) => html`<button aria-pressed=${users.includes(chat.me)} title=${listed(users)}
-        aria-label="${emoji} by ${listed(users)}" @click=${() => chat.react(room, message, emoji)}>${emoji} ${users.length}</button>`,
+        aria-label="${emoji} ${users.length} by ${listed(users)}" @click=${() => chat.react(room, message, emoji)}>${emoji} ${users.length}</button>`,
     )}
   </p>`;
 }
