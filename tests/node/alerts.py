@@ -136,6 +136,7 @@ CASES = [
         severity="critical",
         silent=False,
     ),
+    Case("ChatEdgeDown", {'chat_edge_up{host="host2"}': while_faulty(0, 1)}, {"host": "host2"}),
     Case("ChatProbeFails", {'chat_probe_success{host="host2"}': while_faulty(0, 1)}, {"host": "host2"}),
     Case("ChatCommitSlow", late("chat_commit_seconds", "node2", "host2", 2), NODE2),
     Case("ChatDeliverySlow", late("chat_delivery_seconds", "node2", "host2", 2), NODE2),

@@ -29,6 +29,8 @@ MEMORY: Json = {
 DAY_S = 86_400
 SPOILT = "2027-01-15T07:59:00Z"
 LAST_RUN = "swarm/audit"
+EDGE = {"begins": looks.NOW - DAY_S, "expires": looks.NOW + DAY_S}
+CERTIFICATES = {"swarm": {"begins": looks.NOW - DAY_S, "expires": looks.NOW + 90 * DAY_S}, "edge": EDGE}
 
 
 def told(
@@ -36,9 +38,10 @@ def told(
 ) -> dict[str, float]:
     """Sample, as it is written -> value, of one host."""
     hosts = looks.healthy()
+    for host in hosts.values():
+        host["certificates"] = dict(CERTIFICATES)
     change(hosts)
-    facts = hosts[f"host{number}"]
-    facts["certificates"] = {"swarm": {"begins": looks.NOW - DAY_S, "expires": looks.NOW + 90 * DAY_S}, "edge": {}}
+    facts = {"certificates": CERTIFICATES, **hosts[f"host{number}"]}
     text = monitoring.render(monitoring.figures(facts, MEMORY if memory is None else memory, looks.NOW))
     return {sample: float(value) for sample, value in re.findall(r"^(\w+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
 
@@ -66,6 +69,8 @@ def run(verb: str, outcome: str) -> Json:
 @pytest.mark.parametrize(
     ("path", "value", "sample", "expected"),
     [
+        ("certificates/edge", {}, "chat_edge_up", 0),
+        ("certificates/edge", EDGE, "chat_edge_up", 1),
         ("swarm/machines/2/reachable", False, "chat_swarm_spare_managers", 0),
         ("swarm/machines/2/state", "down", 'chat_swarm_machine_ready{machine="host3"}', 0),
         ("swarm/machines/2/availability", "drain", 'chat_swarm_machine_active{machine="host3"}', 0),

@@ -49,6 +49,7 @@ HELP = {
     "chat_nats_storage_limit_bytes": "What a log server may have on its disk",
     "chat_nats_stream_entries": "Entries of the log, as a server has them",
     "chat_nats_replica_lag_entries": "How far a copy of the log is behind its leader",
+    "chat_edge_up": "1 when this host's edge answers a TLS handshake",
     "chat_backup_success_timestamp_seconds": "When the last good backup was begun; 0 if there is none",
     "chat_backup_failed": "1 when the last backup did not end well",
     "chat_backup_max_age_seconds": "Age at which the newest backup of the log is too old",
@@ -94,6 +95,9 @@ def of_machine(facts: Json) -> Iterator[Sample]:
     for disk in facts["host"]["disks"]:
         yield "chat_disk_used_ratio", {"path": disk["path"], "of": "bytes"}, disk["used_percent"] / 100
         yield "chat_disk_used_ratio", {"path": disk["path"], "of": "inodes"}, disk["inodes_percent"] / 100
+    # Without a handshake there is no certificate.
+    if "edge" in facts.get("certificates", {}):
+        yield "chat_edge_up", {}, float(bool(facts["certificates"]["edge"]))
     for name, certificate in sorted(facts.get("certificates", {}).items()):
         if certificate:
             labels = {"certificate": name}
