@@ -36,7 +36,9 @@ class Hub:
         self._rooms: dict[str, Room] = {}
         self._users: dict[str, set[Outbox]] = {}
         self._user_of: dict[Outbox, str] = {}
+        # By room: besides whom, and what; and, for who came since, how many whispers there were before.
         self._whispers: dict[Room, list[tuple[str, bytes]]] = {}
+        self._newcomers: dict[Room, dict[Outbox, int]] = {}
         # Rooms with events that can wait, and when the first of them was published.
         self._waiting: dict[Room, float] = {}
         self._something_waits = trio.Event()
@@ -88,7 +90,10 @@ class Hub:
         room = self._rooms.get(room_id)
         if room is None:
             room = self._rooms[room_id] = Room(room_id, self._room_buffer_bytes)
-        room.receivers.setdefault(outbox, 0)
+        if outbox not in room.receivers:
+            room.receivers[outbox] = 0
+            if room in self._whispers:
+                self._newcomers.setdefault(room, {})[outbox] = len(self._whispers[room])
         return room
 
     def unsubscribe(self, outbox: Outbox, room: Room) -> None:
@@ -159,8 +164,9 @@ class Hub:
         self._something_waits = trio.Event()
         waiting, self._waiting = self._waiting, {}
         whispers, self._whispers = self._whispers, {}
+        newcomers, self._newcomers = self._newcomers, {}
         told = sum(self._notify(room, at) for room, at in waiting.items())
-        return told + sum(self._tell(room, whispered) for room, whispered in whispers.items())
+        return told + sum(self._tell(room, said, newcomers.get(room, {})) for room, said in whispers.items())
 
     def _notify(self, room: Room, at: float) -> int:
         for outbox in room.receivers:
@@ -168,13 +174,17 @@ class Hub:
                 outbox.notify(room, at)
         return len(room.receivers)
 
-    def _tell(self, room: Room, whispered: list[tuple[str, bytes]]) -> int:
-        left_out = {user for user, _ in whispered}
-        for_all = b"".join(frame for _, frame in whispered)
+    def _tell(self, room: Room, said: list[tuple[str, bytes]], newcomers: dict[Outbox, int]) -> int:
+        left_out = {besides for besides, _ in said}
+        for_all = b"".join(frame for _, frame in said)
         for outbox in room.receivers:
-            if room in outbox.cursors:
-                user = self._user_of.get(outbox)
-                frames = for_all if user not in left_out else b"".join(frame for who, frame in whispered if who != user)
+            if room not in outbox.cursors:
+                continue
+            user, before = self._user_of.get(outbox), newcomers.get(outbox, 0)
+            frames = for_all
+            if before or user in left_out:
+                frames = b"".join(frame for besides, frame in said[before:] if besides != user)
+            if frames:
                 outbox.whisper(room, frames)
         return len(room.receivers)
 

@@ -218,7 +218,7 @@ def test_keyboard_alone(browser: Browser, node: NodeProcess) -> None:
     press("+")
     expect(page.get_by_label("React with").get_by_role("button").first).to_be_focused()
     press("Enter")
-    expect(person.message("first").get_by_role("button", name="👍 by kim")).to_be_visible()
+    expect(person.message("first").get_by_role("button", name="👍 1 by kim")).to_be_visible()
     press("Control+k")
     page.keyboard.type("keys")  # at once, as fast fingers do
     expect(page.get_by_role("dialog").get_by_role("textbox")).to_have_value("keys")

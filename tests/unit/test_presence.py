@@ -29,7 +29,6 @@ class Host:
         self.users: dict[str, Outbox] = {}
 
     def join(self, user: str, room_id: str = "a") -> Outbox:
-        self.hub.tell_what_waits()  # what was before is no news to who comes
         outbox = self.users[user] = Outbox(10_000, lambda: None)
         self.hub.enter(user, outbox)
         room = self.hub.subscribe(outbox, room_id)

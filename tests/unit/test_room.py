@@ -257,6 +257,19 @@ def test_whispers_of_one_moment_go_together_behind_the_events(hub: Hub) -> None:
     assert ana.outbox.queued_bytes == 0
 
 
+def test_who_comes_is_not_told_what_was_whispered_before(hub: Hub) -> None:
+    ana, bo = Member(hub, "ana"), Member(hub, "bo")
+    ana.follow(0, 1)
+    hub.whisper("a", b"before", besides="")
+    bo.follow(0, 1)
+    hub.whisper("a", b"after", besides="")
+    hub.tell_what_waits()
+    assert (ana.outbox.take(), bo.outbox.take()) == (b"beforeafter", b"after")
+    hub.whisper("a", b"later", besides="")
+    hub.tell_what_waits()
+    assert bo.outbox.take() == b"later"
+
+
 def test_whispers_that_wait_are_not_told_to_who_has_left(hub: Hub) -> None:
     ana, bo = Member(hub, "ana"), Member(hub, "bo")
     for member in (ana, bo):
