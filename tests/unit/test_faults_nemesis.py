@@ -10,10 +10,10 @@ from pathlib import Path
 
 from trio.testing import MockClock
 
-from tests.faults.history import Recorder
+from tests.faults.history import Fault, Recorder
 from tests.faults.index import Index
 from tests.faults.nemesis import FROZEN_S, LASTS_S, SHORT_S, Blow, each_once, for_ever, strike_all
-from tests.faults.plot import draw
+from tests.faults.plot import draw, marks
 from tests.faults.target import FaultKind, Look, Target
 
 from .fault_histories import clean
@@ -86,3 +86,11 @@ async def test_a_run_does_not_end_with_an_update_that_is_not_taken_back(autojump
 def test_a_history_becomes_a_picture(tmp_path: Path) -> None:
     draw(Index(clean()), tmp_path / "history.png")
     assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_more_kinds_than_colours_are_told_apart(tmp_path: Path) -> None:
+    names = [f"kind {number:02}" for number in range(25)]
+    faults = [Fault(name, "n2", 10 + at, 11 + at, limit_s=10) for at, name in enumerate(names)]
+    draw(Index([*clean(), *faults]), tmp_path / "history.png")
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert len({(mark["facecolor"], mark["hatch"]) for mark in marks(names).values()}) == 25
