@@ -22,7 +22,8 @@ class Struck(Struct):
     """One fault. Times in seconds.
 
     Attributes:
-        silence_s: the longest time without a successful send, by anybody, from the blow until a while after its end.
+        silence_s: the longest time without a successful send, by anybody, from the blow until a while after its end,
+            and in any case until one succeeds again.
         recovered_s: from the blow to the end of the last pause in that time that was over a second; 0 without one.
         whole_s: from when the cause was taken away until all nodes were ready and agreed.
     """
@@ -72,13 +73,14 @@ def report(index: Index, violations: Sequence[Violation]) -> Report:
     acks = [next((send for send in attempts if send.outcome == "ok"), None) for attempts in messages]
     times = sorted(ack.end for ack in acks if ack is not None)
     next_begins = [*(fault.begin for fault in index.faults[1:]), float("inf")]
-    faults = [_struck(fault, begin, times) for fault, begin in zip(index.faults, next_begins, strict=False)]
+    last = max((send.end for send in index.sends), default=0.0)
+    faults = [_struck(fault, begin, times, last) for fault, begin in zip(index.faults, next_begins, strict=False)]
     waits = [ack.end - attempts[0].begin for attempts, ack in zip(messages, acks, strict=True) if ack is not None]
     harms = Counter(violation.what for violation in violations)
     refused = sum(_is_refused(attempts) for attempts in messages)
     return Report(
         seed=index.plan.seed,
-        lasted_s=max((send.end for send in index.sends), default=0) - min((s.begin for s in index.sends), default=0),
+        lasted_s=last - min((send.begin for send in index.sends), default=0.0),
         operations=sum(
             (len(index.sends), len(index.edits), len(index.moderations), len(index.joins), len(index.pages))
         ),
@@ -104,9 +106,16 @@ def _is_refused(attempts: list[Send]) -> bool:
     return all(send.outcome == "rejected" for send in attempts)
 
 
-def _struck(fault: Fault, next_begin: float, times: list[float]) -> Struck:
-    """``times`` are those of acknowledgements, in order. What comes after the next blow is the next one's."""
-    end = min(fault.end + _AFTER_S, next_begin, times[-1] if times else fault.end)
+def _struck(fault: Fault, next_begin: float, times: list[float], last: float) -> Struck:
+    """What a fault cost. What comes after the next blow is the next one's.
+
+    Args:
+        times: of acknowledgements, in order.
+        last: the end of the last send. Where none succeeds any more, the silence lasts until then.
+    """
+    at = bisect_right(times, fault.end)
+    again = times[at] if at < len(times) else last
+    end = min(max(again, min(fault.end + _AFTER_S, times[-1] if times else last)), next_begin)
     during = [fault.begin, *times[bisect_right(times, fault.begin) : bisect_left(times, end)], max(end, fault.begin)]
     pauses = [(two - one, two) for one, two in pairwise(during)]
     return Struck(

@@ -51,6 +51,19 @@ def test_what_follows_the_next_blow_is_the_next_ones() -> None:
     assert made(history)["kinds"] == {"node killed": 4.5, "log server killed": 10}
 
 
+def test_a_silence_is_measured_to_its_end_however_long_that_takes() -> None:
+    calm = [entry for entry in clean() if not isinstance(entry, Fault)]
+    history = [*calm, Fault("all killed", "all", 30.2, 32, whole=70)]
+    late = Send(**of("bo", 61, 62, conn=2, seq=10), cid="c-4", body="b four", order=3)
+    [fault] = made([*history, late])["faults"]
+    assert (fault["silence_s"], fault["recovered_s"]) == (pytest.approx(31.8), pytest.approx(31.8))
+    [fault] = made([*history, replace(late, end=80, outcome="unknown", epoch="", seq=0)])["faults"]
+    assert fault["silence_s"] == pytest.approx(49.8), "nobody succeeded any more"
+    next_one = Fault("node killed", "n1", 50, 51, limit_s=10)
+    first, second = made([*history, next_one, late])["faults"]
+    assert (first["silence_s"], second["silence_s"]) == (pytest.approx(19.8), 12)
+
+
 def test_a_violation_is_counted_and_shown() -> None:
     history = bend(clean(), final("n2"), backward=[])
     gone = find(history, Send, user="bo", cid="c-2")
