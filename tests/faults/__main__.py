@@ -2,7 +2,8 @@
 
 ``run`` writes three files: ``history.jsonl``, what everybody saw and did; ``report.json``, the figures;
 ``availability.png``, the same as a picture. ``judge`` makes the report of a history that is there already.
-Exit code 1: an invariant is broken, or the cluster did not come back by itself; 2: wrong use.
+Exit code 1: an invariant is broken, a fault could not be done, or the cluster did not come back by itself.
+Exit code 2: wrong use.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from tests.faults.checker import check_index
 from tests.faults.history import Recorder, read
 from tests.faults.index import Index
 from tests.faults.lab import LabTarget
-from tests.faults.nemesis import each_once, for_ever, strike_all
+from tests.faults.nemesis import each_once, for_ever
 from tests.faults.plot import draw
 from tests.faults.report import as_json, as_text, report
-from tests.faults.workload import Shape, workload
+from tests.faults.run import run
+from tests.faults.workload import Shape
 from tests.scenarios.lab import Lab
 
 _STORM_S = 20.0
@@ -64,20 +66,18 @@ def judge(history: Path, report_file: Path | None, plot_file: Path | None, patie
         report_file.write_bytes(as_json(made))
     if plot_file is not None:
         draw(index, plot_file)
-    return 1 if found else 0
+    return 1 if found or index.stopped else 0
 
 
 async def _run(lab: Lab, history: Path, seed: int, seconds: float, only: list[str]) -> None:
     async with httpx.AsyncClient() as http:
         target = LabTarget(lab, http)
-        await target.whole()
         faults = {name: kind for name, kind in target.faults.items() if not only or name in only}
         once = not math.isfinite(seconds)
         blows = each_once(faults, seed) if once else for_ever(faults, seed)
         with history.open("wb") as out:
-            recorder = Recorder(out)
-            async with workload(target, recorder, Shape(seed=seed, storm_s=_STORM_S, run=f"-{secrets.token_hex(3)}")):
-                await strike_all(target, recorder, blows, seconds, _tell)
+            shape = Shape(seed=seed, storm_s=_STORM_S, run=f"-{secrets.token_hex(3)}")
+            await run(target, Recorder(out), shape, blows, seconds, _tell)
 
 
 def _tell(line: str) -> None:
@@ -87,16 +87,16 @@ def _tell(line: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tests.faults", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="on the lab that is up")
-    run.add_argument("--seed", type=int, default=1, help="of all chance (1)")
-    run.add_argument("--seconds", type=float, default=math.inf, help="go on for so long; without: each fault once")
-    run.add_argument("--only", action="append", default=[], help="a kind of fault; may be repeated")
-    run.add_argument("--directory", type=Path, default=Path(".make/faults"), help="for what it writes (.make/faults)")
+    new = commands.add_parser("run", help="on the lab that is up")
+    new.add_argument("--seed", type=int, default=1, help="of all chance (1)")
+    new.add_argument("--seconds", type=float, default=math.inf, help="go on for so long; without: each fault once")
+    new.add_argument("--only", action="append", default=[], help="a kind of fault; may be repeated")
+    new.add_argument("--directory", type=Path, default=Path(".make/faults"), help="for what it writes (.make/faults)")
     again = commands.add_parser("judge", help="a history that is there")
     again.add_argument("history", type=Path)
     again.add_argument("report", type=Path, nargs="?", help="file for the figures")
     again.add_argument("plot", type=Path, nargs="?", help="file for the picture")
-    for command in (run, again):
+    for command in (new, again):
         command.add_argument("--patience", type=float, default=1.0, help="multiplies all limits of time (1)")
     return parser
 

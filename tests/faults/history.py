@@ -187,6 +187,13 @@ class Fault(Struct, tag_field="kind", tag="fault", omit_defaults=True):
     whole: float = 0.0
 
 
+class Stopped(Struct, tag_field="kind", tag="stopped"):
+    """The run could not go on as it was meant to: a fault failed, or the cluster did not come back by itself."""
+
+    at: float
+    reason: str
+
+
 class Sample(Struct, tag_field="kind", tag="sample", omit_defaults=True):
     """How a node was. Figures are 0 where they could not be had; ``ready`` is False for a node that does not answer."""
 
@@ -227,7 +234,7 @@ class Final(Struct, tag_field="kind", tag="final"):
 
 
 Entry = (
-    Plan | Send | Edit | Moderate | Join | Page | Push | Named | Ended | Fault | Sample | State | Final
+    Plan | Send | Edit | Moderate | Join | Page | Push | Named | Ended | Fault | Stopped | Sample | State | Final
 )  # everything a history may hold
 
 _encode = msgspec.json.Encoder().encode

@@ -25,6 +25,7 @@ from tests.faults.history import (
     Sample,
     Send,
     State,
+    Stopped,
 )
 from tests.faults.violations import cut, only
 
@@ -77,6 +78,7 @@ class Index:
         self.streams: dict[int, list[Push | Named]] = defaultdict(list)
         self.ends: dict[tuple[str, int], Ended] = {}
         self.faults: list[Fault] = []
+        self.stopped: list[Stopped] = []
         self.samples: dict[str, list[Sample]] = defaultdict(list)
         self.states: list[State] = []
         self.finals: dict[tuple[str, str], Final] = {}
@@ -107,7 +109,7 @@ class Index:
             case _:
                 self._add_rare(entry)
 
-    def _add_rare(self, entry: Plan | Ended | Fault | State | Final) -> None:
+    def _add_rare(self, entry: Plan | Ended | Fault | Stopped | State | Final) -> None:
         match entry:
             case Plan():
                 self.plan = entry
@@ -115,6 +117,8 @@ class Index:
                 self.ends[entry.client, entry.conn] = entry
             case Fault():
                 self.faults.append(entry)
+            case Stopped():
+                self.stopped.append(entry)
             case State():
                 self.states.append(entry)
             case Final():

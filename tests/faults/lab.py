@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -10,8 +11,8 @@ import httpx
 import trio
 
 from node.cli.token import sign_as_configured
-from tests.faults.machine import FaultError, Machine
-from tests.faults.target import FaultKind, Look, Target, look_at
+from tests.faults.machine import Machine
+from tests.faults.target import FaultError, FaultKind, Look, Target, look_at
 from tests.scenarios.lab import LAB_NAME, Lab, playbook
 
 _CRASH_LIMIT_S = 10.0
@@ -266,6 +267,9 @@ async def _cut(machine: Machine, *rules: str, pid: str = "") -> AsyncIterator[No
 
 
 async def _play(name: str, *arguments: str) -> None:
-    play = await trio.to_thread.run_sync(lambda: playbook(name, *arguments))
+    try:
+        play = await trio.to_thread.run_sync(lambda: playbook(name, *arguments))
+    except subprocess.TimeoutExpired as late:
+        raise FaultError(f"{name}.yml: no end after {late.timeout:g} s") from None
     if play.code:
         raise FaultError(f"{name}.yml: {play.output[-3000:]}")

@@ -12,16 +12,13 @@ from typing import Any
 import msgspec
 import trio
 
+from tests.faults.target import FaultError
 from tests.scenarios.lab import STACK
 
 _COMMAND_TIMEOUT_S = 60.0
 _TABLE = "inet faults"
 _SPARE_BYTES = 24 * 2**20
 """Room that a small disk has beyond what is on it."""
-
-
-class FaultError(Exception):
-    """The fault itself could not be brought about, or not be taken away."""
 
 
 class Machine:
@@ -54,7 +51,7 @@ class Machine:
         """Run a script as root on the machine.
 
         Raises:
-            FaultError: it ended with an error, and ``check`` is set.
+            FaultError: it did not end, or with an error and ``check`` is set.
         """
         return await _run("docker", "exec", self.container, "sh", "-ec", script, check=check)
 
@@ -100,7 +97,7 @@ class Machine:
         ask = f"{_inside(pid)} curl --silent --max-time 2 http://127.0.0.1:8222{path}"
         try:
             return msgspec.json.decode(await self.shell(ask, check=False))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, FaultError):
             return None
 
     async def leads_swarm(self) -> bool:
@@ -153,8 +150,11 @@ def _disk(service: str) -> str:
 
 async def _run(*command: str, check: bool = True) -> str:
     # An interrupted run must still be able to give the machines back what it took from them.
-    with trio.fail_after(_COMMAND_TIMEOUT_S, shield=True):
-        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    try:
+        with trio.fail_after(_COMMAND_TIMEOUT_S, shield=True):
+            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    except trio.TooSlowError:
+        raise FaultError(f"{shlex.join(command)}: no end after {_COMMAND_TIMEOUT_S:g} s") from None
     if check and done.returncode:
         raise FaultError(f"{shlex.join(command)}: {done.stderr.decode().strip()}")
     return str(done.stdout.decode())

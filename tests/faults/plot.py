@@ -25,8 +25,8 @@ _HATCHES = ("", "//", "..", "xx", "--")
 
 def draw(index: Index, file: Path) -> None:
     """Draw a history into a PNG file. Time runs from the first send, in seconds."""
-    begin = min(send.begin for send in index.sends)
-    lasted_s = max(send.end for send in index.sends) - begin
+    begin = min((send.begin for send in index.sends), default=0.0)
+    lasted_s = max((send.end for send in index.sends), default=0.0) - begin
     bin_s = max(_LEAST_BIN_S, lasted_s / _BINS)
     acks = [send.end - begin for send in index.sends if send.outcome == "ok"]
     names = sorted({fault.name for fault in index.faults})

@@ -45,6 +45,7 @@ class Report(Struct):
         longest_send_s: from the first attempt of a message to its acknowledgement.
         kinds: kind of fault -> the longest silence in one.
         found: kind of harm -> violations.
+        stopped: why the run could not go on as it was meant to.
     """
 
     seed: int
@@ -65,6 +66,7 @@ class Report(Struct):
     faults: list[Struck]
     kinds: dict[str, float]
     found: dict[str, int]
+    stopped: list[str]
 
 
 def report(index: Index, violations: Sequence[Violation]) -> Report:
@@ -99,6 +101,7 @@ def report(index: Index, violations: Sequence[Violation]) -> Report:
         faults=faults,
         kinds={fault.name: max(f.silence_s for f in faults if f.name == fault.name) for fault in faults},
         found={harm: harms[harm] for harm in ("lost", "repeated", "reordered", "wrong", "slow")},
+        stopped=[stop.reason for stop in index.stopped],
     )
 
 
@@ -149,4 +152,5 @@ def as_text(made: Report, violations: Sequence[Violation] = ()) -> str:
             f"successful send, recovered after {fault.recovered_s:.1f} s, whole {fault.whole_s:.1f} s after its end"
         )
     lines.append(", ".join(f"{harm}: {count}" for harm, count in made.found.items()))
-    return "\n".join([*lines, told(violations)])
+    stops = [f"the run could not go on: {reason}" for reason in made.stopped]
+    return "\n".join([*lines, told(violations), *stops])

@@ -15,6 +15,10 @@ from tests.faults.history import Fault, Recorder
 _LOOK_TIMEOUT_S = 2.0
 
 
+class FaultError(Exception):
+    """The fault itself could not be brought about, or not be taken away."""
+
+
 @dataclass(frozen=True)
 class Look:
     """How a node is now. Figures are 0 when they were not asked for.

@@ -26,7 +26,7 @@ from tests.faults.clients.setting import Setting
 from tests.faults.clients.wire import Lost, Wire
 from tests.faults.history import Plan, Recorder, Sample, State
 from tests.faults.reading import read_node
-from tests.faults.target import Target
+from tests.faults.target import FaultError, Target
 
 _FOUNDER, _READER = "founder", "reader"
 _SAMPLE_S = 0.5
@@ -34,6 +34,7 @@ _FIGURES_EVERY = 4
 _SETTLE_S = 60.0
 _QUIET_S = 1.5
 _TRIES = 60
+_SICK_READING_S = 120.0
 _ANSWER_S = 5.0
 
 
@@ -64,7 +65,12 @@ class Shape:
 
 @asynccontextmanager
 async def workload(target: Target, recorder: Recorder, shape: Shape) -> AsyncIterator[Setting]:
-    """Everybody chats until the block ends; then as told above. The cluster must be whole at both ends."""
+    """Everybody chats until the block ends; then as told above. The cluster must be whole at both ends.
+
+    Raises:
+        TimeoutError: it is not; at the end, what can be read is read before.
+        FaultError: nobody can tell whether it is; likewise.
+    """
     rooms = [f"room-{shape.seed}{shape.run}-{number}" for number in range(shape.rooms)]
     victims = [f"victim{number}" for number in range(1, shape.moderated + 1)]
     setting = Setting(target, recorder, rooms, shape.seed, shape.pause_s, victims)
@@ -85,14 +91,26 @@ async def workload(target: Target, recorder: Recorder, shape: Shape) -> AsyncIte
             nursery.start_soon(run)
         yield setting
         setting.enough = True
-        await target.whole()
+        sick = await _not_whole(target)
         await _settle(recorder, clients)
-        for node in target.nodes:
-            await read_node(setting, node, _READER)
+        with trio.move_on_after(_SICK_READING_S if sick else math.inf):
+            for node in target.nodes:
+                await read_node(setting, node, _READER)
         nursery.cancel_scope.cancel()
     await trio.sleep(_QUIET_S)
     await _sample(setting)
     await _note_states(setting)
+    if sick:
+        raise sick
+
+
+async def _not_whole(target: Target) -> Exception | None:
+    """Wait until the cluster is whole; what is there against it otherwise."""
+    try:
+        await target.whole()
+    except (TimeoutError, FaultError) as error:
+        return error
+    return None
 
 
 def _raw_clients(setting: Setting, shape: Shape) -> list[RawClient]:
