@@ -16,6 +16,8 @@ from tests.faults.target import FaultError
 from tests.scenarios.lab import STACK
 
 _COMMAND_TIMEOUT_S = 60.0
+_PID_PATIENCE_S = 15.0
+_PID_POLL_S = 0.5
 _TABLE = "inet faults"
 _SPARE_BYTES = 24 * 2**20
 """Room that a small disk has beyond what is on it."""
@@ -56,9 +58,25 @@ class Machine:
         return await _run("docker", "exec", self.container, "sh", "-ec", script, check=check)
 
     async def pid(self, service: str) -> str:
-        """The first process of a service's container, in the machine's numbers; empty while there is none."""
+        """The first process of a service's container, in the machine's numbers; waits a little for there to be one.
+
+        Raises:
+            FaultError: there is none, or more than one: a fault that hits nothing, or who knows what, is none.
+        """
+        pids: list[str] = []
+        # What an interrupted run gives back may need it as well.
+        with trio.move_on_after(_PID_PATIENCE_S, shield=True):
+            while len(pids := await self._pids(service)) != 1:
+                await trio.sleep(_PID_POLL_S)
+        if len(pids) != 1:
+            raise FaultError(f"{service} has {len(pids)} processes on {self.name}, not one")
+        return pids[0]
+
+    async def _pids(self, service: str) -> list[str]:
+        """The first process of each of a service's containers. Docker tells 0 of one that has ended."""
         listed = f"docker ps --quiet --filter label=com.docker.swarm.service.name={STACK}_{service}"
-        return (await self.shell(f"docker inspect --format '{{{{.State.Pid}}}}' $({listed})", check=False)).strip()
+        told = await self.shell(f"docker inspect --format '{{{{.State.Pid}}}}' $({listed})", check=False)
+        return [pid for pid in told.split() if pid != "0"]
 
     async def signal(self, signal: str, pid: str) -> None:
         """Send a signal to a process; one that is gone does not mind."""
@@ -66,8 +84,7 @@ class Machine:
 
     async def kill_service(self, service: str) -> None:
         """SIGKILL for what runs of it; Swarm starts another."""
-        if pid := await self.pid(service):
-            await self.signal("KILL", pid)
+        await self.signal("KILL", await self.pid(service))
 
     async def kill_engine(self) -> None:
         """SIGKILL for the Docker engine; systemd starts another."""
@@ -92,10 +109,11 @@ class Machine:
 
     async def monitor(self, path: str) -> Any:
         """What the log server on the machine answers under a path of its monitoring; None if it does not."""
-        if not (pid := await self.pid(self.log_server)):
-            return None
-        ask = f"{_inside(pid)} curl --silent --max-time 2 http://127.0.0.1:8222{path}"
         try:
+            pids = await self._pids(self.log_server)
+            if len(pids) != 1:
+                return None
+            ask = f"{_inside(pids[0])} curl --silent --max-time 2 http://127.0.0.1:8222{path}"
             return msgspec.json.decode(await self.shell(ask, check=False))
         except (msgspec.DecodeError, FaultError):
             return None
@@ -133,11 +151,12 @@ class Machine:
         await self.shell(f"{_disk(service)}\nrm -f $disk/.filler")
 
     async def _swap_disk(self, service: str, script: str) -> None:
-        if not (pid := await self.pid(service)):
-            raise FaultError(f"{service} does not run on {self.name}")
-        await self.signal("STOP", pid)
-        await self.shell(f"{_disk(service)}\n{script}")
-        await self.signal("KILL", pid)
+        pid = await self.pid(service)
+        try:
+            await self.signal("STOP", pid)
+            await self.shell(f"{_disk(service)}\n{script}")
+        finally:  # Swarm starts another; one that stood still for ever would be no crash
+            await self.signal("KILL", pid)
 
 
 def _inside(pid: str) -> str:
