@@ -1,4 +1,4 @@
-"""Violations, each planted in the good history of :mod:`fault_histories`."""
+"""Violations, each planted in the good history of :mod:`fault_histories`; those of time: :mod:`fault_plants_time`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from tests.faults.history import Edit, Entry, Event, Fault, Final, Join, Page, Push, Sample, Send, State
+from tests.faults.history import Edit, Entry, Event, Fault, Final, Join, Page, Push, Send, State
 
 from .fault_histories import EPOCH, after, bend, event, find, of, pushes, said, without
 
@@ -354,38 +354,3 @@ def _with(entry: Entry, event: Event) -> Entry:
     if isinstance(entry, Final):
         return replace(entry, forward=[event if one.seq == event.seq else one for one in entry.forward])
     return entry
-
-
-# --- 13: it goes on, and stays bounded ---
-
-
-@plants(13, "a send took 22.0 s, and 10 s are allowed")
-def _too_slow_in_calm(history: History) -> History:
-    history = bend(history, sent(history, "bo", "c-2"), end=50)
-    return without(history, find(history, Fault))
-
-
-@plants(13, "a send took 4.5 s, and 1 s are allowed")
-def _too_slow_in_a_fault(history: History) -> History:
-    return bend(history, find(history, Fault), limit_s=1)
-
-
-@plants(13, "a send took 75.0 s, and 60 s are allowed")
-def _no_recovery(history: History) -> History:
-    history = bend(history, find(history, Fault), limit_s=None)
-    return bend(history, sent(history, "bo", "c-2"), begin=23, end=100)
-
-
-@plants(13, "n2 grew by 450 MiB", events=2)
-def _memory(history: History) -> History:
-    return bend(history, find(history, Sample, node="n2", at=30), memory_bytes=500 * 2**20)
-
-
-@plants(13, "n2 has 80 more descriptors at the end", events=2)
-def _descriptors(history: History) -> History:
-    return bend(history, find(history, Sample, node="n2", at=62), descriptors=100)
-
-
-@plants(13, "n1 has 70 more tasks at the end", events=2)
-def _tasks(history: History) -> History:
-    return bend(history, find(history, Sample, node="n1", at=62), tasks=100)

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.faults.checker import CHECKS, check
-from tests.faults.history import Event, Final, Join, Page, Plan, Push, Send
+from tests.faults.history import Event, Fault, Final, Join, Page, Plan, Push, Send
 from tests.faults.violations import NAMES, told
 
-from .fault_histories import EPOCH, ROOM, clean
+from .fault_histories import EPOCH, ROOM, bend, clean, find
 from .fault_model import Model
-from .fault_plants import PLANTS, History
+from .fault_plants import History
+from .fault_plants_time import PLANTS
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,39 @@ def test_every_invariant_has_a_plant() -> None:
 
 def test_a_good_history_passes() -> None:
     assert told(check(clean())) == "all 13 invariants hold"
+
+
+def _bo_sends(begin: float, end: float, *faults: Fault, put_off: str = "") -> History:
+    """The good history, with his last message sent at another time, and refused in the end if so."""
+    history = clean()
+    history.remove(find(history, Fault))
+    last = find(history, Send, cid="c-3")
+    if put_off:
+        refused = replace(last, begin=end - 1, end=end, outcome="rejected", code=put_off)
+        return [*bend(history, last, begin=begin), *faults, refused]
+    return [*bend(history, last, begin=begin, end=end), *faults]
+
+
+_ALL_KILLED = Fault("all killed", "all", 20, 25, whole=60)
+_NODE_KILLED = Fault("node killed", "n1", 62, 66, limit_s=10, whole=70)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        _bo_sends(15, 84, _ALL_KILLED),
+        _bo_sends(21, 84, _ALL_KILLED),
+        _bo_sends(59, 84, _ALL_KILLED),
+        _bo_sends(59, 84, replace(_ALL_KILLED, whole=0)),
+        _bo_sends(61, 70, _ALL_KILLED),
+        _bo_sends(59, 71, _ALL_KILLED, _NODE_KILLED),
+        _bo_sends(53, 71, _NODE_KILLED),
+        _bo_sends(63, 75, _NODE_KILLED, Fault("node frozen", "n1", 66, 70, limit_s=10)),
+        _bo_sends(31, 90, put_off="forbidden"),
+    ],
+)
+def test_what_takes_no_longer_than_its_faults_allow_is_no_violation(history: History) -> None:
+    assert told(check(history)) == "all 13 invariants hold"
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 300))
