@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from tests.faults.check_changes import changes_stay
 from tests.faults.history import Edit, Final, Said, Send
 from tests.faults.index import Index, MessageId, Sighting
 from tests.faults.violations import Violation, only
@@ -25,6 +26,7 @@ def acknowledged_stays(index: Index) -> Iterator[Violation]:
                 yield Violation(1, "lost", f"{node} did not show {room} at the end", [index.plan, acknowledged[0]])
             else:
                 yield from _kept(index, final, acknowledged)
+    yield from changes_stay(index)
 
 
 def _kept(index: Index, final: Final, acknowledged: list[Send]) -> Iterator[Violation]:

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
 
+from tests.faults.check_changes import edits_fold
 from tests.faults.history import Entry, Event, Final, Page, Push, Said, Send, State
 from tests.faults.index import Index, Sighting
 from tests.faults.violations import Violation, cut, only
@@ -93,6 +94,7 @@ def pages_tile(index: Index) -> Iterator[Violation]:
             yield from _page_fits(index, page)
     for final in index.finals.values():
         yield from _reading_fits(index, final)
+    yield from edits_fold(index)
 
 
 def _page_fits(index: Index, page: Page) -> Iterator[Violation]:

@@ -241,9 +241,12 @@ class Model:
         if not client.own:
             return
         (room, target), begin = self._random.choice(client.own), self._tick()
-        body = f"edited {begin}"
+        standing = next(said.body for said in self._standing(room, len(self._log[room])) if said.seq == target)
+        body = self._random.choice([standing, f"edited {begin}", f"edited {begin}"])
         if client.user in self._members[room]:
-            seq = self._append(room, "edit", author=client.user, body=body, target=target)
+            seq = len(self._log[room])
+            if body != standing:
+                seq = self._append(room, "edit", author=client.user, body=body, target=target)
             self._applied[client.node, room] = max(seq, self._applied[client.node, room])
             self.history.append(Edit(**self._call(client, room, begin, seq=seq), target=target, body=body))
         else:
@@ -253,16 +256,14 @@ class Model:
         room, begin = self._random.choice(ROOMS), self._tick()
         peer = client.user if client.user != OWNER else self._random.choice(["ana", "bo"])
         change = "leave" if client.user != OWNER else self._random.choice(["kick", "ban", "unban"])
-        if self._random.random() < 0.6 or (peer not in self._members[room] and change != "unban"):
+        if self._random.random() < 0.6:
             return
-        if change == "unban":
-            if peer not in self._banned[room]:
-                return
-            self._banned[room].discard(peer)
-        self._members[room].discard(peer)
-        if change == "ban":
-            self._banned[room].add(peer)
-        seq = self._append(room, "member", user=peer, change=change)
+        out, banned = peer not in self._members[room], peer in self._banned[room]
+        seq = len(self._log[room])
+        if not {"kick": out, "leave": out, "ban": banned, "unban": not banned}[change]:
+            self._members[room].discard(peer)
+            (self._banned[room].add if change == "ban" else self._banned[room].discard)(peer)
+            seq = self._append(room, "member", user=peer, change=change)
         self._applied[client.node, room] = max(seq, self._applied[client.node, room])
         self.history.append(Moderate(**self._call(client, room, begin, seq=seq), change=change, peer=peer))
 

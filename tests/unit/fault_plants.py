@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from tests.faults.history import Edit, Entry, Event, Fault, Final, Join, Page, Push, Send, State
+from tests.faults.history import Edit, Entry, Event, Fault, Final, Join, Moderate, Page, Push, Send, State
 
-from .fault_histories import EPOCH, after, bend, event, find, of, pushes, said, without
+from .fault_histories import EPOCH, EVENTS, after, bend, event, find, of, pushes, said, without
 
 History = list[Entry]
 PLANTS: list[tuple[int, str, Callable[[History], History], int]] = []
@@ -61,6 +61,37 @@ def _of_an_epoch_that_is_gone(history: History) -> History:
 @plants(1, "did not show")
 def _a_node_is_not_asked(history: History) -> History:
     return without(history, last(history, "n2"))
+
+
+@plants(1, "on n2, r 7: acknowledged, and not there: edit of 4")
+def _an_edit_is_gone(history: History) -> History:
+    return bend(history, last(history, "n2"), forward=[event for event in EVENTS if event.seq != 7])
+
+
+@plants(1, "on n1, r 7: acknowledged, and not there: edit of 4")
+def _another_event_instead_of_an_edit(history: History) -> History:
+    return bend(history, find(history, Edit, user="ana"), body="a one, edited otherwise")
+
+
+@plants(1, "on n1, r 10: acknowledged, and not there: edit of 4")
+def _an_edit_at_the_end_is_gone(history: History) -> History:
+    return [*history, Edit(**of("ana", 33, 34, seq=10), target=4, body="a one, edited again")]
+
+
+@plants(1, "on n1, r 8: acknowledged, and not there: kick of cy")
+def _a_kick_is_gone(history: History) -> History:
+    left = replace(event(8), op="msg", author="ana", cid="c-8", body="a three", user="", change="")
+    return [_with(entry, left) for entry in history]
+
+
+@plants(1, "on n2, r 9: acknowledged, and not there: ban of cy")
+def _a_ban_is_gone(history: History) -> History:
+    return [*history, Moderate(**of("ana", 33, 34, seq=9), change="ban", peer="cy")]
+
+
+@plants(1, "on n1, r 9: acknowledged, and not there: kick of bo")
+def _a_kick_that_changed_nothing(history: History) -> History:
+    return [*history, Moderate(**of("ana", 33, 34, seq=9), change="kick", peer="bo")]
 
 
 # --- 2: what is refused never appears ---
@@ -255,6 +286,12 @@ def _seen_live_and_gone(history: History) -> History:
     unknown = Event("msg", 10, 1008, "bo", "c-3", "b three")
     history = after(history, pushed(history, 1, 9), Push(1, 31.5, unknown))
     return bend(history, last(history, "n2"), head=10)
+
+
+@plants(9, "r 4 ends as 'a one', and its events make it 'a one, edited'", events=1)
+def _no_node_has_done_an_edit(history: History) -> History:
+    plain = [said(4, edited=False), said(5), said(6), said(9)]
+    return bend(bend(history, last(history), backward=plain), last(history, "n2"), backward=plain)
 
 
 # --- 10: a cid is one message ---

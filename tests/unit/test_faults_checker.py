@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.faults.check_changes import changes_stay
 from tests.faults.checker import CHECKS, check
-from tests.faults.history import Event, Fault, Final, Join, Page, Plan, Push, Send
+from tests.faults.history import Edit, Event, Fault, Final, Join, Moderate, Page, Plan, Push, Send
+from tests.faults.index import Index
 from tests.faults.violations import NAMES, told
 
-from .fault_histories import EPOCH, ROOM, bend, clean, find
+from .fault_histories import EPOCH, ROOM, bend, clean, find, of, said
 from .fault_model import Model
 from .fault_plants import History
 from .fault_plants_time import PLANTS
@@ -73,6 +75,32 @@ _NODE_KILLED = Fault("node killed", "n1", 62, 66, limit_s=10, whole=70)
 )
 def test_what_takes_no_longer_than_its_faults_allow_is_no_violation(history: History) -> None:
     assert told(check(history)) == "all 13 invariants hold"
+
+
+def test_a_change_that_was_so_already_is_no_violation() -> None:
+    again: list[Edit | Moderate] = [
+        Edit(**of("ana", 33, 34, seq=9), target=4, body="a one, edited"),
+        Moderate(**of("ana", 35, 36, seq=9), change="kick", peer="cy"),
+        Moderate(**of("ana", 37, 38, seq=9), change="unban", peer="cy"),
+        Moderate(**of("ana", 39, 40, seq=9), change="kick", peer="nobody"),
+        Moderate(**of("dora", 41, 42, seq=0), change="leave", peer="dora"),
+    ]
+    assert told(check([*clean(), *again])) == "all 13 invariants hold"
+
+
+def test_a_reading_is_not_blamed_for_what_it_cannot_show() -> None:
+    history = [replace(entry, forward=entry.forward[8:]) if isinstance(entry, Final) else entry for entry in clean()]
+    late = Edit(**of("ana", 59, 60.5, seq=10), target=4, body="a one, edited late")
+    assert list(changes_stay(Index([*history, late]))) == []
+
+
+@pytest.mark.parametrize(("end", "outcome"), [(60.5, "ok"), (59, "unknown")])
+def test_an_edit_that_was_under_way_while_a_node_was_read_may_show(end: float, outcome: str) -> None:
+    seq = 10 if outcome == "ok" else 0
+    late = Edit(**of("ana", 58, end, outcome, seq=seq), target=4, body="a one, edited late")
+    shown = [replace(said(4), body=late.body), said(5), said(6), said(9)]
+    history = [replace(entry, backward=shown) if isinstance(entry, Final) else entry for entry in clean()]
+    assert told(check([*history, late])) == "all 13 invariants hold"
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 300))
