@@ -1,7 +1,8 @@
 """Do things to the lab while people chat on it, and judge what they saw.
 
 ``run`` writes three files: ``history.jsonl``, what everybody saw and did; ``report.json``, the figures;
-``availability.png``, the same as a picture. ``judge`` makes the report of a history that is there already.
+``availability.png``, the same as a picture. ``judge`` makes the report of a history that is there already;
+``together`` makes one table of the reports of several runs.
 Exit code 1: an invariant is broken, a fault could not be done, or the cluster did not come back by itself.
 Exit code 2: wrong use.
 """
@@ -28,6 +29,7 @@ from tests.faults.nemesis import each_once, for_ever
 from tests.faults.plot import draw
 from tests.faults.report import as_json, as_text, report
 from tests.faults.run import run
+from tests.faults.together import ReportError, together
 from tests.faults.workload import Shape
 from tests.scenarios.lab import Lab
 
@@ -39,6 +41,8 @@ def main(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     if asked.command == "judge":
         return judge(asked.history, asked.report, asked.plot, asked.patience)
+    if asked.command == "together":
+        return _together(asked.directories)
     directory: Path = asked.directory / f"seed-{asked.seed}"
     lab = Lab()
     if not (lab.inventory / "hosts.yml").exists():
@@ -69,6 +73,15 @@ def judge(history: Path, report_file: Path | None, plot_file: Path | None, patie
     return 1 if found or index.stopped else 0
 
 
+def _together(directories: list[Path]) -> int:
+    try:
+        sys.stdout.write(together(directories) + "\n")
+    except ReportError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
 async def _run(lab: Lab, history: Path, seed: int, seconds: float, only: list[str]) -> None:
     async with httpx.AsyncClient() as http:
         target = LabTarget(lab, http)
@@ -96,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("history", type=Path)
     again.add_argument("report", type=Path, nargs="?", help="file for the figures")
     again.add_argument("plot", type=Path, nargs="?", help="file for the picture")
+    table = commands.add_parser("together", help="what several runs came to, in Markdown")
+    table.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="what a run left, with its report.json")
     for command in (new, again):
         command.add_argument("--patience", type=float, default=1.0, help="multiplies all limits of time (1)")
     return parser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -25,7 +25,7 @@ class Struck(Struct):
         silence_s: the longest time without a successful send, by anybody, from the blow until a while after its end,
             and in any case until one succeeds again.
         recovered_s: from the blow to the end of the last pause in that time that was over a second; 0 without one.
-        whole_s: from when the cause was taken away until all nodes were ready and agreed.
+        whole_s: from when the cause was taken away until all nodes were ready and agreed; None when nobody saw that.
     """
 
     name: str
@@ -33,7 +33,16 @@ class Struck(Struct):
     lasted_s: float
     silence_s: float
     recovered_s: float
-    whole_s: float
+    whole_s: float | None
+
+
+class Kind(Struct):
+    """All faults of a kind: how many, and the longest of each time in :class:`Struck`."""
+
+    count: int
+    silence_s: float
+    recovered_s: float
+    whole_s: float | None
 
 
 class Report(Struct):
@@ -43,7 +52,7 @@ class Report(Struct):
         acknowledged, refused, unknown: messages, by what became of them in the end.
         refusals: attempts that were refused, by code.
         longest_send_s: from the first attempt of a message to its acknowledgement.
-        kinds: kind of fault -> the longest silence in one.
+        kinds: kind of fault -> the worst of it.
         found: kind of harm -> violations.
         stopped: why the run could not go on as it was meant to.
     """
@@ -64,7 +73,7 @@ class Report(Struct):
     refusals: dict[str, int]
     longest_send_s: float
     faults: list[Struck]
-    kinds: dict[str, float]
+    kinds: dict[str, Kind]
     found: dict[str, int]
     stopped: list[str]
 
@@ -99,7 +108,7 @@ def report(index: Index, violations: Sequence[Violation]) -> Report:
         refusals=dict(Counter(send.code for send in index.sends if send.code)),
         longest_send_s=max(waits, default=0.0),
         faults=faults,
-        kinds={fault.name: max(f.silence_s for f in faults if f.name == fault.name) for fault in faults},
+        kinds=kinds(faults),
         found={harm: harms[harm] for harm in ("lost", "repeated", "reordered", "wrong", "slow")},
         stopped=[stop.reason for stop in index.stopped],
     )
@@ -127,13 +136,43 @@ def _struck(fault: Fault, next_begin: float, times: list[float], last: float) ->
         lasted_s=fault.end - fault.begin,
         silence_s=max(pause_s for pause_s, _ in pauses),
         recovered_s=max((to - fault.begin for pause_s, to in pauses if pause_s > _PAUSE_S), default=0.0),
-        whole_s=max(0.0, fault.whole - fault.end),
+        whole_s=max(0.0, fault.whole - fault.end) if fault.whole else None,
     )
+
+
+def kinds(faults: Sequence[Struck]) -> dict[str, Kind]:
+    """The worst of each kind of fault."""
+    by_name: dict[str, list[Struck]] = defaultdict(list)
+    for fault in faults:
+        by_name[fault.name].append(fault)
+    return {name: _worst(same) for name, same in by_name.items()}
+
+
+def _worst(faults: Sequence[Struck]) -> Kind:
+    whole_s = [fault.whole_s for fault in faults if fault.whole_s is not None]
+    return Kind(
+        count=len(faults),
+        silence_s=max(fault.silence_s for fault in faults),
+        recovered_s=max(fault.recovered_s for fault in faults),
+        whole_s=max(whole_s) if len(whole_s) == len(faults) else None,
+    )
+
+
+def seconds(time_s: float | None) -> str:
+    """A time, for people."""
+    return "not seen" if time_s is None else f"{time_s:.1f} s"
 
 
 def as_json(made: Report) -> bytes:
     """For programs."""
     return msgspec.json.format(msgspec.json.encode(made))
+
+
+def _times(of: Struck | Kind) -> str:
+    return (
+        f"{seconds(of.silence_s)} without a successful send, recovered after {seconds(of.recovered_s)}, "
+        f"whole after its end: {seconds(of.whole_s)}"
+    )
 
 
 def as_text(made: Report, violations: Sequence[Violation] = ()) -> str:
@@ -147,10 +186,8 @@ def as_text(made: Report, violations: Sequence[Violation] = ()) -> str:
         f"also: {made.edits} edits, {made.moderations} kicks and bans, {made.joins} joins, {made.pages} pages",
     ]
     for fault in made.faults:
-        lines.append(
-            f"{fault.name} ({fault.target}) for {fault.lasted_s:.1f} s: {fault.silence_s:.1f} s without a "
-            f"successful send, recovered after {fault.recovered_s:.1f} s, whole {fault.whole_s:.1f} s after its end"
-        )
+        lines.append(f"{fault.name} ({fault.target}) for {fault.lasted_s:.1f} s: {_times(fault)}")
+    lines += [f"{name}, the worst of {kind.count}: {_times(kind)}" for name, kind in made.kinds.items()]
     lines.append(", ".join(f"{harm}: {count}" for harm, count in made.found.items()))
     stops = [f"the run could not go on: {reason}" for reason in made.stopped]
     return "\n".join([*lines, told(violations), *stops])

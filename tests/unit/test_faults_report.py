@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.faults.__main__ import main
 from tests.faults.check_liveness import Limits
 from tests.faults.checker import check_index
-from tests.faults.history import Entry, Fault, Final, Recorder, Send
+from tests.faults.history import Entry, Fault, Final, Plan, Recorder, Send, Stopped
 from tests.faults.index import Index
 from tests.faults.report import as_json, as_text, report
 
@@ -48,7 +48,51 @@ def test_what_follows_the_next_blow_is_the_next_ones() -> None:
     first, second = made(history)["faults"]
     assert first["silence_s"] == pytest.approx(4.5)
     assert second["silence_s"] == 10
-    assert made(history)["kinds"] == {"node killed": 4.5, "log server killed": 10}
+    silences = {name: kind["silence_s"] for name, kind in made(history)["kinds"].items()}
+    assert silences == {"node killed": 4.5, "log server killed": 10}
+
+
+def _struck_three_times() -> list[Entry]:
+    more = Fault("node killed", "n1", 20, 21, limit_s=10, whole=24.5), Fault("node frozen", "n1", 31, 32, limit_s=10)
+    return [*clean(), *more]
+
+
+def test_a_kind_is_told_with_its_worst() -> None:
+    kinds = made(_struck_three_times())["kinds"]
+    assert kinds["node killed"] == {"count": 2, "silence_s": 10, "recovered_s": 10, "whole_s": 3.5}
+    assert (kinds["node frozen"]["count"], kinds["node frozen"]["whole_s"]) == (1, None)
+    text = as_text(report(Index(_struck_three_times()), []))
+    assert "node killed, the worst of 2: 10.0 s without a successful send, recovered after 10.0 s, whole" in text
+    assert "node frozen, the worst of 1: " in text
+    assert "whole after its end: not seen" in text
+
+
+def test_several_runs_become_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    histories = [clean(), [*_struck_three_times(), Stopped(33, "docker exec failed")]]
+    for seed, history in enumerate(histories, start=1):
+        index = Index(bend(history, find(history, Plan), seed=seed))
+        directory = tmp_path / f"seed-{seed}"
+        directory.mkdir()
+        (directory / "report.json").write_bytes(as_json(report(index, check_index(index))))
+    assert main(["together", str(tmp_path / "seed-1"), str(tmp_path / "seed-2")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "| --- | ---: | ---: | ---: | ---: |"
+    assert lines[2:5] == [
+        "| node killed | 3 | 12.0 s | 16.5 s | 3.5 s |",
+        "| node frozen | 1 | 1.0 s | 0.0 s | not seen |",
+        "",
+    ]
+    assert lines[5:] == [
+        "Seeds 1, 2; 44 s in all; 32 operations.",
+        "Messages: 12 sent, 8 acknowledged, 2 refused, 2 unknown.",
+        "Found: 0 lost, 0 repeated, 0 reordered, 0 wrong, 0 slow.",
+        "Seed 2 could not go on: docker exec failed",
+    ]
+    assert main(["together", str(tmp_path)]) == 2
+    assert "report.json: [Errno 2]" in capsys.readouterr().err
+    (tmp_path / "report.json").write_text('{"seed": 1, "kinds": {"node killed": 1.0}}')
+    assert main(["together", str(tmp_path)]) == 2
+    assert "`judge` makes a report of a history" in capsys.readouterr().err
 
 
 def test_a_silence_is_measured_to_its_end_however_long_that_takes() -> None:
