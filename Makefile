@@ -78,7 +78,7 @@ fuzz: $(VENV)/.installed ## mutated inputs, each must end in an answer or a clos
 
 .PHONY: faults
 faults: $(VENV)/.installed ## break the lab while people chat, and judge what they saw: make faults SECONDS=3600 SEED=7
-	@$(STEP) "Faults" python -m tests.faults run --seed $(SEED) --patience $(PATIENCE) $(if $(SECONDS),--seconds $(SECONDS))
+	@$(STEP) "Faults" python -m tests.faults run --seed $(SEED) --patience $(PATIENCE) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only "$(ONLY)")
 
 .PHONY: bench
 bench: $(VENV)/.installed tools ## the node beside its peers on the same work: make bench ONLY=fanout200, or QUICK=yes

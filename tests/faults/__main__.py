@@ -25,7 +25,7 @@ from tests.faults.checker import check_index
 from tests.faults.history import Recorder, read
 from tests.faults.index import Index
 from tests.faults.lab import LabTarget
-from tests.faults.nemesis import each_once, for_ever
+from tests.faults.nemesis import ChoiceError, chosen, each_once, for_ever
 from tests.faults.plot import draw
 from tests.faults.report import as_json, as_text, report
 from tests.faults.run import run
@@ -53,7 +53,11 @@ def main(arguments: list[str]) -> int:
     # That connections break is what clients are there for.
     logging.getLogger("websockets").setLevel(logging.CRITICAL + 1)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    trio.run(_run, lab, history, asked.seed, asked.seconds, asked.only)
+    try:
+        trio.run(_run, lab, history, asked.seed, asked.seconds, asked.only)
+    except ChoiceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     return judge(history, directory / "report.json", directory / "availability.png", asked.patience)
 
 
@@ -85,8 +89,8 @@ def _together(directories: list[Path]) -> int:
 async def _run(lab: Lab, history: Path, seed: int, seconds: float, only: list[str]) -> None:
     async with httpx.AsyncClient() as http:
         target = LabTarget(lab, http)
-        faults = {name: kind for name, kind in target.faults.items() if not only or name in only}
         once = not math.isfinite(seconds)
+        faults = chosen(target.faults, only, once=once)
         blows = each_once(faults, seed) if once else for_ever(faults, seed)
         with history.open("wb") as out:
             shape = Shape(seed=seed, storm_s=_STORM_S, run=f"-{secrets.token_hex(3)}")

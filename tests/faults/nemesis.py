@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -36,6 +36,29 @@ class Blow:
     calm_s: float
 
 
+class ChoiceError(Exception):
+    """The kinds of faults that were asked for cannot be done."""
+
+
+def chosen(faults: Mapping[str, FaultKind], only: Collection[str], *, once: bool) -> dict[str, FaultKind]:
+    """The kinds of faults that are asked for; all, if none is named.
+
+    Args:
+        once: in a short run.
+
+    Raises:
+        ChoiceError: there is no such kind, or none of them would ever strike.
+    """
+    unknown = sorted(set(only) - set(faults))
+    if unknown:
+        raise ChoiceError(f"no such fault: {', '.join(unknown)}; there are: {', '.join(sorted(faults))}")
+    found = {name: kind for name, kind in faults.items() if not only or name in only}
+    if next(each_once(found, 0) if once else for_ever(found, 0), None) is None:
+        why = "a short run leaves slow faults out" if once else "a rollback needs a rolling update before it"
+        raise ChoiceError(f"nothing would be done: {', '.join(found) or 'there are no faults'}; {why}")
+    return found
+
+
 def each_once(faults: Mapping[str, FaultKind], seed: int) -> Iterator[Blow]:
     """Every kind that is not slow, once and briefly, in an order of chance."""
     random = Random(f"{seed} nemesis")
@@ -46,10 +69,9 @@ def each_once(faults: Mapping[str, FaultKind], seed: int) -> Iterator[Blow]:
 
 
 def for_ever(faults: Mapping[str, FaultKind], seed: int) -> Iterator[Blow]:
-    """Rounds of all kinds, each round in an order of its own."""
+    """Rounds of all kinds, each round in an order of its own; none if nothing can strike."""
     random = Random(f"{seed} nemesis")
-    while True:
-        names = sorted(set(faults) - {"rollback"})
+    while names := sorted(set(faults) - {"rollback"}):
         random.shuffle(names)
         for name in names:
             yield _blow(faults, name, random)

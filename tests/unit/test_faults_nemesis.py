@@ -8,13 +8,16 @@ from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
+import pytest
 from trio.testing import MockClock
 
+from tests.faults.__main__ import main
 from tests.faults.history import Fault, Recorder
 from tests.faults.index import Index
-from tests.faults.nemesis import FROZEN_S, LASTS_S, SHORT_S, Blow, each_once, for_ever, strike_all
+from tests.faults.nemesis import FROZEN_S, LASTS_S, SHORT_S, Blow, ChoiceError, chosen, each_once, for_ever, strike_all
 from tests.faults.plot import draw, marks
 from tests.faults.target import FaultKind, Look, Target
+from tests.scenarios.lab import Lab
 
 from .fault_histories import clean
 
@@ -50,6 +53,38 @@ def test_every_round_has_all_kinds_and_a_rollback_follows_its_update() -> None:
     frozen = [blow.lasts_s for blow in blows if blow.name == "node frozen"]
     assert FROZEN_S[0] <= min(frozen) <= max(frozen) <= FROZEN_S[1]
     assert all(LASTS_S[0] <= blow.lasts_s <= LASTS_S[1] for blow in blows if blow.name != "node frozen")
+
+
+@pytest.mark.parametrize(
+    ("only", "once", "text"),
+    [
+        (["typo", "node killed"], False, "no such fault: typo; there are: host killed, node frozen, node killed, roll"),
+        (["rollback"], False, "nothing would be done: rollback; a rollback needs a rolling update before it"),
+        (["rolling update", "rollback"], True, "nothing would be done: rolling update, rollback; a short run leaves"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(only: list[str], once: bool, text: str) -> None:
+    with pytest.raises(ChoiceError, match=f"^{text}"):
+        chosen(FAULTS, only, once=once)
+
+
+def test_faults_are_chosen_by_name() -> None:
+    assert chosen(FAULTS, [], once=True) == FAULTS
+    assert set(chosen(FAULTS, ["node killed", "host killed"], once=True)) == {"node killed", "host killed"}
+    assert set(chosen(FAULTS, ["rolling update"], once=False)) == {"rolling update"}
+    assert list(for_ever({}, seed=1)) == []
+
+
+@pytest.mark.parametrize(("only", "seconds"), [("typo", "60"), ("rollback", "60"), ("rolling update", "inf")])
+def test_a_wrong_choice_ends_the_command_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], only: str, seconds: str
+) -> None:
+    (tmp_path / "hosts.yml").touch()
+    monkeypatch.setattr(Lab, "inventory", tmp_path)
+    monkeypatch.setattr(Lab, "hosts", {"host1": {"node_type": "node1", "ansible_host": "10.0.0.1"}})
+    assert main(["run", "--directory", str(tmp_path), "--only", only, "--seconds", seconds]) == 2
+    assert only in capsys.readouterr().err
+    assert not list(tmp_path.rglob("history.jsonl"))
 
 
 class Patient(Target):
