@@ -39,8 +39,8 @@ class Hub:
         # By room: besides whom, and what; and, for who came since, how many whispers there were before.
         self._whispers: dict[Room, list[tuple[str, bytes]]] = {}
         self._newcomers: dict[Room, dict[Outbox, int]] = {}
-        # Rooms with events that can wait, and when the first of them was published.
-        self._waiting: dict[Room, float] = {}
+        # Rooms with events that can wait; what waits on purpose is no latency that anybody should be told of.
+        self._waiting: dict[Room, None] = {}
         self._something_waits = trio.Event()
         self.on_part: Callable[[str, Outbox, Room], None] = lambda user, outbox, room: None
 
@@ -131,10 +131,11 @@ class Hub:
                 self._close(room, event.seq)
         for room, can_wait in touched.items():
             if can_wait:
-                self._waiting.setdefault(room, at)
+                self._waiting[room] = None
                 self._something_waits.set()
             else:
-                self._notify(room, self._waiting.pop(room, at))
+                self._waiting.pop(room, None)
+                self._notify(room, at)
         if self._kept_bytes > self._all_rooms_bytes:
             self._keep_less()
         for push in pushes:
@@ -165,7 +166,7 @@ class Hub:
         waiting, self._waiting = self._waiting, {}
         whispers, self._whispers = self._whispers, {}
         newcomers, self._newcomers = self._newcomers, {}
-        told = sum(self._notify(room, at) for room, at in waiting.items())
+        told = sum(self._notify(room, math.inf) for room in waiting)
         return told + sum(self._tell(room, said, newcomers.get(room, {})) for room, said in whispers.items())
 
     def _notify(self, room: Room, at: float) -> int:

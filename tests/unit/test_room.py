@@ -289,7 +289,7 @@ def test_events_that_can_wait_go_with_the_next_that_cannot_or_soon(hub: Hub) -> 
     hub.publish([event(1, can_wait=True)], at=5.0)
     assert member.outbox.take() == b""
     hub.publish([event(2), event(3, can_wait=True)], at=6.0)
-    assert (member.outbox.waits_since, member.outbox.take()) == (5.0, frames(1, 2, 3))
+    assert (member.outbox.waits_since, member.outbox.take()) == (6.0, frames(1, 2, 3))
     hub.publish([event(4, can_wait=True)])
     hub.publish([event(5, can_wait=True)])
     assert (hub.tell_what_waits(), hub.tell_what_waits()) == (1, 0)
