@@ -16,7 +16,7 @@ from tests.faults.target import FaultError
 from tests.scenarios.lab import STACK
 
 _COMMAND_TIMEOUT_S = 60.0
-_PID_PATIENCE_S = 15.0
+_PID_PATIENCE_S = 60.0
 _PID_POLL_S = 0.5
 _TABLE = "inet faults"
 _SPARE_BYTES = 24 * 2**20
