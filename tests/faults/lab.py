@@ -199,6 +199,8 @@ class LabTarget(Target):
         await machine.small_disk(service)
         try:
             await self.whole()
+            # Else it is new to its health check, which bears with it for two minutes before it has it restarted.
+            await machine.wait_healthy(service)
             yield
         finally:
             await machine.free_disk(service)

@@ -16,8 +16,8 @@ from tests.faults.target import FaultError
 from tests.scenarios.lab import STACK
 
 _COMMAND_TIMEOUT_S = 60.0
-_PID_PATIENCE_S = 60.0
-_PID_POLL_S = 0.5
+_PATIENCE_S = 60.0
+_POLL_S = 0.5
 _TABLE = "inet faults"
 _SPARE_BYTES = 24 * 2**20
 """Room that a small disk has beyond what is on it."""
@@ -65,9 +65,9 @@ class Machine:
         """
         pids: list[str] = []
         # What an interrupted run gives back may need it as well.
-        with trio.move_on_after(_PID_PATIENCE_S, shield=True):
+        with trio.move_on_after(_PATIENCE_S, shield=True):
             while len(pids := await self._pids(service)) != 1:
-                await trio.sleep(_PID_POLL_S)
+                await trio.sleep(_POLL_S)
         if len(pids) != 1:
             raise FaultError(f"{service} has {len(pids)} processes on {self.name}, not one")
         return pids[0]
@@ -141,6 +141,21 @@ class Machine:
             service,
             "umount --lazy $disk\nfind $disk -mindepth 1 -delete\ncp -a $small/. $disk/\numount --lazy $small",
         )
+
+    async def wait_healthy(self, service: str) -> None:
+        """Wait until Docker, which looks every few seconds, has found a service's container well.
+
+        Raises:
+            FaultError: it has not within a minute.
+        """
+        listed = (
+            f"docker ps --quiet --filter health=healthy --filter label=com.docker.swarm.service.name={STACK}_{service}"
+        )
+        with trio.move_on_after(_PATIENCE_S):
+            while not (await self.shell(listed, check=False)).strip():
+                await trio.sleep(_POLL_S)
+            return
+        raise FaultError(f"{service} is not healthy on {self.name}")
 
     async def fill_disk(self, service: str) -> None:
         """Leave no byte of a small disk free."""
