@@ -139,6 +139,8 @@ class SocketLevel:
     def __init__(self, node: LocalNode) -> None:
         self._node = node
         self.alarms: list[Any] = []
+        # Whoever ran a command in this process before may have silenced it.
+        structlog.reset_defaults()
         structlog.configure(processors=[self._listen])
 
     def _listen(self, _: Any, level: str, line: Any) -> Any:
