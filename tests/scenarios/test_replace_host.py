@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 import pytest
 import trio
-import yaml
 
 from tests.scenarios import chatting
-from tests.scenarios.lab import LAB_NAME, Lab, Play, playbook, run
+from tests.scenarios.lab import Lab, Play, playbook
+from tests.scenarios.spares import add_spare, spare_in, wipe
 
 pytestmark = pytest.mark.long
 
@@ -21,41 +20,19 @@ FORWARD = ("-e", "node=host2", "-e", "replacement=host4")
 BACK = ("-e", "node=host4", "-e", "replacement=host2")
 
 
-class Elsewhere(Lab):
-    """The lab by another inventory."""
-
-    def __init__(self, inventory: Path) -> None:
-        self.inventory = inventory
-
-
-def add_spare(lab: Lab) -> None:
-    """Let the lab have its hosts and a spare; what is there stays as it is."""
-    first = lab.hosts["host1"]["ansible_host"].rpartition(".")[2]
-    arguments = ("-e", f"lab_name={LAB_NAME}", "-e", f"lab_first_address={first}", "-e", "lab_spares=1")
-    made = run("ansible-playbook", "-i", "localhost,", "tests/lab/hosts.yml", *arguments, timeout_s=300)
-    assert made.returncode == 0, made.stdout[-3000:]
-
-
-def wipe(host: str) -> None:
-    """A bare machine in the place of one of the lab's."""
-    run("docker", "rm", "--force", "--volumes", f"{LAB_NAME}-{host}")
-    run("docker", "volume", "rm", f"{LAB_NAME}-{host}-docker")
+def _give_way(inventory: dict[str, Any]) -> None:
+    """The spare has the place of host2."""
+    managers, spares = inventory["chat"]["children"]["swarm_managers"]["hosts"], inventory["spares"]["hosts"]
+    old, new = managers.pop("host2"), spares.pop("host4")
+    managers["host4"] = {**old, "ansible_host": new["ansible_host"]}
+    spares["host2"] = {"ansible_host": old["ansible_host"]}
 
 
 @pytest.fixture
 def moved(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     """The lab with a spare, and an inventory in which the spare has the place of host2."""
-    add_spare(lab)
-    copy = tmp_path / "lab"
-    shutil.copytree(lab.inventory, copy)
-    content: dict[str, Any] = yaml.safe_load((copy / "hosts.yml").read_text())
-    managers, spares = content["chat"]["children"]["swarm_managers"]["hosts"], content["spares"]["hosts"]
-    old, new = managers.pop("host2"), spares.pop("host4")
-    managers["host4"] = {**old, "ansible_host": new["ansible_host"]}
-    spares["host2"] = {"ansible_host": old["ansible_host"]}
-    (copy / "hosts.yml").write_text(yaml.safe_dump(content))
-    yield Elsewhere(copy)
-    wipe("host4")
+    with spare_in(lab, tmp_path, _give_way) as there:
+        yield there
 
 
 async def replace(lab: Lab, *arguments: str) -> Play:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,29 +9,27 @@ from typing import Any
 
 import pytest
 import trio
-import yaml
 
 from tests.scenarios import chatting
 from tests.scenarios.lab import STACK, Lab, Play, playbook
-from tests.scenarios.test_replace_host import Elsewhere, add_spare, wipe
+from tests.scenarios.spares import spare_in
 
 pytestmark = pytest.mark.long
 
 
+def _make_room(inventory: dict[str, Any]) -> None:
+    """The spare is a worker with room for a second node1."""
+    spare = inventory["spares"]["hosts"].pop("host4")
+    spare["swarm_labels"] = {"node_type": "node1"}
+    inventory["chat"]["children"]["swarm_workers"] = {"hosts": {"host4": spare}}
+    inventory["chat"]["vars"] = {"chat_replicas": {"node1": 2}}
+
+
 @pytest.fixture
 def wider(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
-    """The lab with a spare, and an inventory in which it is a worker with room for a second node1."""
-    add_spare(lab)
-    copy = tmp_path / "lab"
-    shutil.copytree(lab.inventory, copy)
-    content: dict[str, Any] = yaml.safe_load((copy / "hosts.yml").read_text())
-    spare = content["spares"]["hosts"].pop("host4")
-    spare["swarm_labels"] = {"node_type": "node1"}
-    content["chat"]["children"]["swarm_workers"] = {"hosts": {"host4": spare}}
-    content["chat"]["vars"] = {"chat_replicas": {"node1": 2}}
-    (copy / "hosts.yml").write_text(yaml.safe_dump(content))
-    yield Elsewhere(copy)
-    wipe("host4")
+    """The lab with a spare, and an inventory in which it has room for a second node1."""
+    with spare_in(lab, tmp_path, _make_room) as there:
+        yield there
 
 
 def _replicas(lab: Lab) -> str:
