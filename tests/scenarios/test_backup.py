@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +14,21 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.client import open_client
+from node.client import ChatClient, open_client
 from tests.scenarios import chatting
 from tests.scenarios.lab import LAB_NAME, STACK, Lab, Play, playbook, run
 
 pytestmark = pytest.mark.long
 CHAT_S = 3.0
+SLOW_DOCKER, WANTED, WRITTEN = "/usr/local/bin/docker", "/run/stop-of-nodes-wanted", "/run/late-message-written"
+WAIT_BEFORE_STOP = f"""\
+#!/bin/sh
+case "$*" in
+  "service scale"*_node1=0*) touch {WANTED}; timeout 60 sh -c 'until test -e {WRITTEN}; do sleep 0.1; done' ;;
+esac
+exec /usr/bin/docker "$@"
+"""
+"""A command in docker's place that gives people a moment before the nodes stop."""
 PASSWORD_FILE = "/etc/chat-ops/backup.password"  # noqa: S105 - where it is, not what it is
 
 
@@ -129,8 +139,9 @@ async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, b
     elsewhere = replace(backups, lab=bare)
     await trio.to_thread.run_sync(_settle, backups, elsewhere, tmp_path)
     await trio.to_thread.run_sync(_lose, lab)
-    for there in (elsewhere, backups):
-        await _play(there, "restore", "-e", f"snapshot={data['snapshot']}")
+    await _assert_late_message_kept(backups)
+    for there, more in ((elsewhere, ()), (backups, ("-e", f"replace={STACK}"))):
+        await _play(there, "restore", "-e", f"snapshot={data['snapshot']}", *more)
         assert await _rooms(there.lab) == rooms
         assert "kept-account" in _in_node(there.lab, "chat-node user list")
         for history in await chatting.histories(there.lab, going.room):
@@ -207,11 +218,60 @@ def _assert_no_secret_kept(backups: Backups) -> None:
         assert (backups.lab.inventory / "secrets" / name).read_text().strip() not in copy
 
 
+async def _assert_late_message_kept(backups: Backups) -> None:
+    """Who writes between the first look at an empty log and the stop of the nodes is not overwritten, and goes on."""
+    lab = backups.lab
+    lab.ssh("host1", f"sh -c 'cat > {SLOW_DOCKER} && chmod +x {SLOW_DOCKER}' <<'END'\n{WAIT_BEFORE_STOP}END")
+    try:
+        async with open_client(lab.urls, token=lab.token("late")) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(_write_when_nodes_are_to_stop, lab, client)
+            late = await trio.to_thread.run_sync(lambda: backups.play("restore"))
+    finally:
+        lab.ssh("host1", f"rm -f {SLOW_DOCKER} {WANTED} {WRITTEN}")
+    assert late.code != 0
+    assert "is not empty" in late.output
+    assert "start again" in late.output
+    for host in lab.hosts:
+        lab.wait_ready(host)
+    for history in await chatting.histories(lab, "late"):
+        assert [entry.body for entry in history] == ["written at the last moment"]
+
+
+async def _write_when_nodes_are_to_stop(lab: Lab, client: ChatClient) -> None:
+    look = f"sh -c 'test -e {WANTED} && echo yes || true'"
+    with trio.fail_after(300):
+        while not await trio.to_thread.run_sync(lab.ssh, "host1", look):
+            await trio.sleep(0.5)
+        await chatting.join(client, "late")
+        await client.send("late", "written at the last moment")
+        await trio.to_thread.run_sync(lab.ssh, "host1", f"touch {WRITTEN}")
+
+
 def _settle(backups: Backups, elsewhere: Backups, directory: Path) -> None:
-    """A new cluster on bare hosts, which can reach the repository."""
+    """A new cluster on bare hosts, by the inventory in the backup, and the repository beside it."""
+    _take_inventory(backups, elsewhere.lab, directory)
     deployed = playbook("site", inventory=elsewhere.lab.inventory)
     assert deployed.code == 0, deployed.output[-3000:]
     _carry(backups.path, backups.lab.inventory, elsewhere.lab.inventory, directory)
+
+
+def _take_inventory(backups: Backups, bare: Lab, directory: Path) -> None:
+    """The inventory out of the backup, with other addresses, the secrets and the hosts' keys put into it."""
+    lab, made = backups.lab, directory / "restored" / "inventory"
+    taken = f"restic --repo {backups.path} --password-file {PASSWORD_FILE} restore latest --tag chat-config"
+    lab.ssh("host1", f"sh -c 'rm -rf /root/restored && {taken} --target /root/restored'")
+    for name in lab.ssh("host1", "find /root/restored/inventory -type f -printf %P\\\\n").split():
+        text = lab.ssh("host1", f"cat /root/restored/inventory/{name}").replace(str(lab.inventory), str(made))
+        for host, values in lab.hosts.items():
+            text = text.replace(values["ansible_host"], bare.hosts[host]["ansible_host"])
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text(text)
+    lab.ssh("host1", "rm -rf /root/restored")
+    assert not (made / "secrets").exists()
+    shutil.copytree(bare.inventory / "secrets", made / "secrets")
+    shutil.copy(lab.inventory / "secrets" / "jwt_key", made / "secrets" / "jwt_key")
+    shutil.copy(bare.inventory / "known_hosts", made / "known_hosts")
+    bare.inventory = made
 
 
 def _lose(lab: Lab) -> None:
