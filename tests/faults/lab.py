@@ -18,7 +18,7 @@ from tests.scenarios.lab import LAB_NAME, Lab, playbook
 _CRASH_LIMIT_S = 10.0
 _HANG_LIMIT_S = 15.0
 """Nothing tells of a machine that is silent; it is found out by heartbeats, which take their time."""
-_ROLL_LIMIT_S = 2.0
+_ROLL_LIMIT_S = 1.0
 _TOKEN_TTL_S = 24 * 3600
 _WHOLE_TIMEOUT_S = 300.0
 _POLL_S = 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -79,15 +80,20 @@ class RawClient:
         self.random = self.setting.random(self.name)
 
     async def run(self, act: Callable[[Wire], Any]) -> None:
-        """Stay connected for ever, with ``act`` running on each connection, once the rooms are joined."""
+        """Stay connected for ever, with ``act`` running on each connection, once the rooms are joined.
+
+        A node that does not let it in is left for the next one at once; a pause comes once all of them were tried.
+        """
         while True:
-            try:
-                await self._live(act)
-            except Lost:
+            for url in self.random.sample(self.urls, len(self.urls)):
+                with suppress(Lost):
+                    await self._live(url, act)
+                    break
+            else:
                 await trio.sleep(self.random.uniform(0, _BACKOFF_S))
 
-    async def _live(self, act: Callable[[Wire], Any]) -> None:
-        url = self.random.choice(self.urls)
+    async def _live(self, url: str, act: Callable[[Wire], Any]) -> None:
+        """Raises Lost if there is no connection to be had."""
         hello = await self.setting.hello(self.user)
         async with Wire.opened(url, hello, stalls=self.stalls) as wire:
             self.conn += 1
