@@ -100,7 +100,7 @@ class LocalNode:
         listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
         self.port = listeners[0].socket.getsockname()[1]
         task_status.started()
-        await trio.serve_listeners(self.server.serve, listeners)
+        await self.server.listen(listeners[0].socket)
 
 
 @asynccontextmanager
