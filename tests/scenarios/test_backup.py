@@ -112,7 +112,8 @@ def _lab_play(name: str, variables: dict[str, object]) -> None:
 async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, bare: Lab, tmp_path: Path) -> None:
     async with chatting.talk(lab, "scenario.backup") as going:
         await trio.sleep(CHAT_S)
-        await trio.to_thread.run_sync(_in_node, lab, "chat-node user add kept-account", secrets.token_hex(12))
+        account = f"kept-{secrets.token_hex(4)}"
+        await trio.to_thread.run_sync(_in_node, lab, f"chat-node user add {account}", secrets.token_hex(12))
         assert (await _play(backups, "backup", "--check", "--diff")).changed > 0
         said = set(going.acknowledged)
         made = await _play(backups, "backup")
@@ -144,7 +145,7 @@ async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, b
     for there, more in ((elsewhere, ()), (backups, ("-e", f"replace={STACK}"))):
         await _play(there, "restore", "-e", f"snapshot={data['snapshot']}", *more)
         assert await _rooms(there.lab) == rooms
-        assert "kept-account" in _in_node(there.lab, "chat-node user list")
+        assert account in _in_node(there.lab, "chat-node user list")
         for history in await chatting.histories(there.lab, going.room):
             found = [(e.seq, e.from_, e.body, e.ts) for e in history]
             assert found == [(e.seq, e.from_, e.body, e.ts) for e in before][: len(found)]
