@@ -12,7 +12,6 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -282,8 +281,7 @@ class App:
         if "guest" in self.settings.auth_mode and not is_loopback(self.settings.websocket_host):
             logger.warning("guests may connect from other machines: AUTH_MODE has guest")
         logger.info("serving", websocket=_address(self.websocket), http=self._http_address, version=__version__)
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self.websocket))
-        nursery.start_soon(partial(trio.serve_listeners, server.serve, [listener], handler_nursery=nursery))
+        nursery.start_soon(server.listen, trio.socket.from_stdlib_socket(self.websocket))
         task_status.started()
         await self._stop.wait()
 

@@ -19,6 +19,8 @@ USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 ADMIN_ROLE = "admin"
 """The server role that may do everything, everywhere."""
 
+_NO_ROLES: frozenset[str] = frozenset()
+"""One for nearly everybody."""
 _ENDINGS = {
     ErrorCode.TOKEN_EXPIRED: CloseCode.TOKEN_EXPIRED,
     ErrorCode.UNAVAILABLE: CloseCode.TRY_AGAIN_LATER,  # not the client's fault, as far as anybody can tell
@@ -103,7 +105,7 @@ class Authenticator:
         roles = claims.get("roles", [])
         if not isinstance(roles, list):
             raise RequestError(ErrorCode.UNAUTHORIZED, "token refused: roles is a list of names")
-        return Identity(_checked_name(claims["sub"]), frozenset(map(str, roles)), expires_at)
+        return Identity(_checked_name(claims["sub"]), frozenset(map(str, roles)) if roles else _NO_ROLES, expires_at)
 
     def _verified(self, token: str) -> dict[str, Any]:
         """The claims, once a key has verified them. A key verifies its own algorithm's tokens and no others."""

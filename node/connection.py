@@ -1,13 +1,14 @@
-"""One client: reader, writer and keepalive in one nursery that nothing a peer does can escape.
+"""One client: reader and writer in one nursery that nothing a peer does can escape.
 
-The reader hands one frame after the other to the conversation. The writer alone writes.
+The reader hands one frame after the other to the conversation. The writer alone writes. What time alone brings about,
+as a ping or a token's end, is looked at for all connections together, by :meth:`node.server.Server.keep`: a task for
+each of them would be a fifth of what an idle connection takes.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-import time
 from functools import partial
 
 import structlog
@@ -19,7 +20,7 @@ from node.outbox import Outbox
 from node.protocol.frames import text_frame
 from node.state.model import Account
 from node.state.reader import Reader
-from node.transport.websocket import Disconnected, ServerSocket
+from node.transport.websocket import PING_FRAME, Disconnected, ServerSocket
 
 _CLOSE_GRACE_S = 5.0
 _WRITE_TIMEOUT_S = 60.0
@@ -48,10 +49,11 @@ class Connection:
         if node.tracer is not None:
             self._outbox.spans = []
         self._busy = False
+        self._writes = False
         self._asked_at = trio.current_time()
+        self._pinged_at = -math.inf
         self._ending: CloseConnection | None = None
         self._gone = False
-        self._log = logger.bind(conn=self.id)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Close the connection: what is being written is finished first, if the peer reads on."""
@@ -61,11 +63,40 @@ class Connection:
             self._node.metrics.connections_closed.labels(str(int(code))).inc()
             if code in _DROPS:
                 self._node.metrics.drops.labels(_DROPS[code]).inc()
-            self._log.info("closing", user=self._conversation.user, code=int(code), reason=reason)
+            logger.info("closing", conn=self.id, user=self._conversation.user, code=int(code), reason=reason)
 
     def push(self, payload: bytes) -> None:
         """Send something that belongs to no room."""
         self._outbox.answer(payload)
+
+    def keep(self, now: float, wall_s: float) -> None:
+        """End a connection whose time is over; ping a peer that is silent, and give it up when it stays silent.
+
+        Any bytes from it count as life. Called every now and then, for every connection: keep it short.
+
+        Args:
+            now: ``trio.current_time()``.
+            wall_s: Unix time in seconds.
+        """
+        if self._over:
+            return
+        settings, identity = self._node.settings, self._conversation.identity
+        if identity is not None and identity.expires_at is not None and identity.expires_at <= wall_s:
+            self.end(CloseCode.TOKEN_EXPIRED, "the token has expired")
+        elif 0 < settings.inactivity_timeout < now - self._asked_at:
+            self.end(CloseCode.GOING_AWAY, "no request for too long")
+        elif not self._busy and self._socket.heard_at + settings.heartbeat_interval <= now:
+            self._keep_alive(now)
+
+    def _keep_alive(self, now: float) -> None:
+        if self._pinged_at < self._socket.heard_at:
+            self._pinged_at = now
+            self._outbox.answer_frame(PING_FRAME)
+            return
+        # A ping behind much else needs time to get out.
+        patience_s = self._node.settings.heartbeat_timeout * (2 if self._writes else 1)
+        if now - self._pinged_at >= patience_s:
+            self.end(CloseCode.NO_PONG, "no pong")
 
     async def run(self) -> None:
         """Serve the client until one side ends it."""
@@ -77,7 +108,8 @@ class Connection:
         except Disconnected as gone:
             if self._ending is None:
                 self._node.metrics.connections_closed.labels(str(gone.code)).inc()
-                self._log.info("disconnected", user=self._conversation.user, code=gone.code, reason=gone.reason)
+                told = {"conn": self.id, "user": self._conversation.user, "code": gone.code, "reason": gone.reason}
+                logger.info("disconnected", **told)
                 self._gone = True
                 self._finish()
         finally:
@@ -88,10 +120,6 @@ class Connection:
             await self._serve_one()
         if patience.cancelled_caught:
             raise CloseConnection(CloseCode.PROTOCOL_VIOLATION, "no hello in time")
-        self._nursery.start_soon(self._keepalive)
-        identity = self._conversation.identity
-        if identity is not None and identity.expires_at is not None:
-            self._nursery.start_soon(self._expire, identity.expires_at - time.time())
         while True:
             await self._serve_one()
 
@@ -140,7 +168,9 @@ class Connection:
     async def _send(self, frames: bytes) -> None:
         metrics = self._node.metrics
         metrics.sent_bytes.inc(len(frames))
+        self._writes = True
         await self._socket.send_frames(frames, _WRITE_TIMEOUT_S)
+        self._writes = False
         events, published_at = self._outbox.written()
         metrics.events_delivered.inc(events)
         if published_at < math.inf:
@@ -160,40 +190,6 @@ class Connection:
             return await self._from_store()
         self._node.metrics.events_delivered.inc(len(payloads))
         return b"".join(map(text_frame, payloads))
-
-    async def _keepalive(self) -> None:
-        """Ping a silent peer; give it up when it stays silent. Any bytes from it count as life."""
-        settings = self._node.settings
-        while True:
-            await trio.sleep_until(self._socket.heard_at + settings.heartbeat_interval)
-            self._check_activity()
-            if self._busy or trio.current_time() < self._socket.heard_at + settings.heartbeat_interval:
-                await trio.sleep(settings.heartbeat_timeout / 10)
-                continue
-            if self._over:
-                return
-            pinged_at = trio.current_time()
-            await self._ping()
-            await trio.sleep(settings.heartbeat_timeout)
-            if self._socket.heard_at < pinged_at and not self._busy:
-                self.end(CloseCode.NO_PONG, "no pong")
-                return
-
-    def _check_activity(self) -> None:
-        patience_s = self._node.settings.inactivity_timeout
-        if patience_s and trio.current_time() - self._asked_at > patience_s:
-            self.end(CloseCode.GOING_AWAY, "no request for too long")
-
-    async def _ping(self) -> None:
-        with trio.move_on_after(self._node.settings.heartbeat_timeout):
-            try:
-                await self._socket.ping()
-            except Disconnected:
-                self._nursery.cancel_scope.cancel()
-
-    async def _expire(self, after_s: float) -> None:
-        await trio.sleep(max(after_s, 0))
-        self.end(CloseCode.TOKEN_EXPIRED, "the token has expired")
 
     def _account_changed(self, account: Account) -> None:
         close = self._conversation.shut_out(account)

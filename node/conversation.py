@@ -97,7 +97,6 @@ class Conversation:
         self._account: Account | None = None
         # An answer alone must not make its reader too slow.
         self._page_bytes = min(PAGE_BYTES, node.settings.max_unsent_bytes // 2)
-        self._log = logger.bind(conn=conn_id)
 
     @property
     def identity(self) -> Identity | None:
@@ -198,7 +197,7 @@ class Conversation:
             raise close
         self._session.let_in(identity)
         node.metrics.connections_opened.inc()
-        self._log.info("connected", user=identity.user, client=request.client)
+        logger.info("connected", conn=self._conn_id, user=identity.user, client=request.client)
         welcome = answers.Welcome(
             v=requests.PROTOCOL_VERSION,
             user=identity.user,
@@ -292,7 +291,7 @@ class Conversation:
         room.let_in(self._outbox, view.head)
         self._answer(request.id, joined)
         self._outbox.follow(room, first)
-        self._log.info("joined", user=self.user, room_id=room.id, head=view.head)
+        logger.info("joined", conn=self._conn_id, user=self.user, room_id=room.id, head=view.head)
 
     def _require_reached(self, since: requests.Since | None, view: RoomView) -> None:
         """Refuse, while this node lags behind the log, a position that another one has shown already."""

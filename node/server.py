@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 
 import structlog
@@ -20,6 +21,8 @@ _REFUSALS_AT_ONCE = 256
 _REFUSAL_TIMEOUT_S = 2.0
 _RETRY_AFTER_S = 5
 _REFUSALS = {"draining": "this node goes away; try another", "full": "this node is full; try another"}
+_KEEP_PAUSE_S = 1.0
+_KEPT_AT_ONCE = 200
 _LINGER_S = 2.0
 """How long closed connections have to finish their closing handshake before the process ends."""
 
@@ -45,6 +48,12 @@ class Server:
     def connection_count(self) -> int:
         """Clients connected now."""
         return len(self._connections)
+
+    async def listen(self, socket: trio.socket.SocketType) -> None:
+        """Serve whoever connects, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.keep)
+            await trio.serve_listeners(self.serve, [trio.SocketListener(socket)], handler_nursery=nursery)
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
         """Serve one peer, from its first byte to its last. Whatever it does ends here, never in the caller."""
@@ -92,6 +101,17 @@ class Server:
             self._connections.discard(connection)
             self._left.set()
             self._left = trio.Event()
+
+    async def keep(self) -> None:
+        """Have every connection looked at, again and again, for what time alone brings about."""
+        settings = self._node.settings
+        pause_s = min(_KEEP_PAUSE_S, settings.heartbeat_interval / 4, settings.heartbeat_timeout / 4)
+        while True:
+            await trio.sleep(pause_s)
+            for number, connection in enumerate(list(self._connections), 1):
+                connection.keep(trio.current_time(), time.time())
+                if number % _KEPT_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
 
     def _why_not(self) -> str | None:
         if self._draining:

@@ -8,8 +8,6 @@ kept in one place, and what was said before comes first.
 
 from __future__ import annotations
 
-from collections import deque
-
 _TEXT, _PING, _PONG = 0x81, 0x89, 0x8A
 _MASKED, _WIDE = 0x80, 0xFE
 _SHORT_HEADER, _WIDE_HEADER = 6, 8
@@ -31,7 +29,7 @@ class Inbound:
     __slots__ = ("_kept", "_max_frame_bytes", "over", "ping", "texts")
 
     def __init__(self, max_frame_bytes: int) -> None:
-        self.texts: deque[str] = deque()
+        self.texts: list[str] = []
         self.ping: bytes | None = None
         self.over = False
         self._max_frame_bytes = max_frame_bytes

@@ -26,7 +26,7 @@ from node.transport.stream import SharedStream
 CLOSE_TIMEOUT_S = 2.0
 _LAST_WORD_S = 0.1
 _RECEIVE_BYTES = 16384
-_PING_FRAME = b"\x89\x00"
+PING_FRAME = b"\x89\x00"
 _CLOSE = 0x88
 _FAULTS = (1002, 1007)
 """What the library says of a peer that broke the rules of the frames, or sent text that is not UTF-8."""
@@ -142,10 +142,6 @@ class ServerSocket:
             await self._stream.send_all(frames, timeout_s)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise Disconnected(1006, str(error)) from None
-
-    async def ping(self) -> None:
-        """Send a ping and do not wait: whatever comes in afterwards shows as :attr:`heard_at`."""
-        await self.send_frames(_PING_FRAME)
 
     async def close(self, code: CloseCode, reason: str) -> None:
         """Say goodbye within :data:`CLOSE_TIMEOUT_S`, then tear the connection down whatever happened."""
