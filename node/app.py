@@ -169,7 +169,8 @@ class App:
     def _page_config(self) -> pages.PageConfig:
         settings, peers = self.settings, self._peers.alive if self._peers else []
         urls = tuple(beat.url for beat in peers if beat.url)
-        return pages.PageConfig(settings.auth_mode, settings.websocket_port, settings.http_port, urls)
+        ports = settings.websocket_port, settings.http_port
+        return pages.PageConfig(settings.auth_mode, *ports, urls, settings.edge_urls)
 
     @asynccontextmanager
     async def export(self) -> AsyncGenerator[AsyncGenerator[bytes]]:

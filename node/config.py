@@ -123,6 +123,9 @@ class Settings:
         (), _several(str), "Origins of browser pages that may connect, comma separated; * for any."
     )
     public_url: str = _setting("", _url("ws", "wss"), "Address under which clients reach this node.")
+    edge_urls: tuple[str, ...] = _setting(
+        (), _several(_url("wss")), "WebSocket addresses of all machines for pages that came over TLS, comma separated."
+    )
     chat_release: str = _setting("", str, "Free text shown by /readyz: what the operator calls this deployment.")
     log_level: str = _setting("INFO", _choice(LOG_LEVELS), "DEBUG, INFO, WARNING or ERROR.")
     log_format: str = _setting("json", _choice(LOG_FORMATS), "json, or text for people.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import structlog
 import trio
@@ -13,7 +14,7 @@ from node.connection import Connection
 from node.conversation import Node
 from node.errors import CloseCode
 from node.protocol.pushes import Drain, encode
-from node.transport.handshake import HandshakeRefused, refuse
+from node.transport.handshake import HandshakeRefused, Origins, refuse
 from node.transport.websocket import accept
 
 _DRAIN_BATCHES = 10
@@ -37,7 +38,10 @@ class Server:
     """
 
     def __init__(self, node: Node) -> None:
+        settings = node.settings
         self._node = node
+        edges = tuple(f"https://{urlsplit(url).netloc}" for url in settings.edge_urls)
+        self._origins = Origins(settings.allowed_origins, settings.http_port, edges)
         self._connections: set[Connection] = set()
         self._handshakes = 0
         self._refusals = 0
@@ -82,8 +86,7 @@ class Server:
                 socket = await accept(
                     nursery,
                     stream,
-                    allowed_origins=settings.allowed_origins,
-                    page_port=settings.http_port,
+                    origins=self._origins,
                     max_frame_bytes=settings.max_frame_bytes,
                 )
         except (trio.TooSlowError, HandshakeRefused):

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import h11
 import trio
@@ -42,12 +42,31 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def shake_hands(stream: trio.abc.HalfCloseableStream, allowed_origins: tuple[str, ...], page_port: int) -> bytes:
-    """Receive a good request for a WebSocket, and accept it. Returns the bytes that came behind it.
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The pages whose browsers may connect (RFC 6455, 10.2).
 
-    Args:
-        allowed_origins: for browsers; ``*`` for any; empty: only pages of the same host.
+    Attributes:
+        allowed: ``*`` for any; empty: pages of the same host, and those that came over an edge.
         page_port: where this host has the web client, besides the port of the WebSocket itself.
+        edges: origins of the pages that come over TLS, whichever machine they come from.
+    """
+
+    allowed: tuple[str, ...] = ()
+    page_port: int = 0
+    edges: tuple[str, ...] = ()
+
+    def admit(self, origin: str, host: str) -> bool:
+        """Whether a page may connect to this host, as its request names it."""
+        if self.allowed:
+            return "*" in self.allowed or origin in self.allowed
+        page, own = urlsplit(origin), urlsplit(f"//{host}")
+        same = page.netloc == host or (page.hostname, page.port) == (own.hostname, self.page_port)
+        return same or origin in self.edges
+
+
+async def shake_hands(stream: trio.abc.HalfCloseableStream, origins: Origins) -> bytes:
+    """Receive a good request for a WebSocket, and accept it. Returns the bytes that came behind it.
 
     Raises:
         HandshakeRefused: it was no such request, and has been answered with the fault.
@@ -56,7 +75,7 @@ async def shake_hands(stream: trio.abc.HalfCloseableStream, allowed_origins: tup
     try:
         request = await _receive_request(stream, parser)
         headers = _joined(request)
-        fault = fault_of(request, headers, allowed_origins, page_port)
+        fault = fault_of(request, headers, origins)
     except h11.RemoteProtocolError as error:
         fault = Fault(HTTPStatus(error.error_status_hint), str(error))
     if fault is not None:
@@ -106,16 +125,10 @@ def _accepted(key: str) -> bytes:
     return _SWITCHING + b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n"
 
 
-def fault_of(
-    request: h11.Request, headers: dict[str, str], allowed_origins: tuple[str, ...], page_port: int
-) -> Fault | None:
+def fault_of(request: h11.Request, headers: dict[str, str], origins: Origins) -> Fault | None:
     """What a request lacks to become a WebSocket here, the first of it; None if nothing."""
     try:
-        return (
-            _http_fault(request, headers)
-            or _websocket_fault(headers)
-            or _origin_fault(headers, allowed_origins, page_port)
-        )
+        return _http_fault(request, headers) or _websocket_fault(headers) or _origin_fault(headers, origins)
     except ValueError:
         return Fault(HTTPStatus.BAD_REQUEST, "an address in the request is none")
 
@@ -146,19 +159,11 @@ def _websocket_fault(headers: dict[str, str]) -> Fault | None:
     return None
 
 
-def _origin_fault(headers: dict[str, str], allowed: tuple[str, ...], page_port: int) -> Fault | None:
+def _origin_fault(headers: dict[str, str], origins: Origins) -> Fault | None:
     origin = headers.get("origin")
-    if origin is None or "*" in allowed:
-        return None
-    if origin in allowed if allowed else _is_own(urlsplit(origin), headers["host"], page_port):
+    if origin is None or origins.admit(origin, headers["host"]):
         return None
     return Fault(HTTPStatus.FORBIDDEN, "this origin is not allowed")
-
-
-def _is_own(origin: SplitResult, host: str, page_port: int) -> bool:
-    """Whether a page came from the host that it connects to: from the same port, or from the node's HTTP port."""
-    own = urlsplit(f"//{host}")
-    return origin.netloc == host or (origin.hostname, origin.port) == (own.hostname, page_port)
 
 
 def _upgrade_required(text: str) -> Fault:

@@ -20,7 +20,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
 from node.errors import ChatError, CloseCode
-from node.transport.handshake import PATH, shake_hands
+from node.transport.handshake import PATH, Origins, shake_hands
 from node.transport.stream import SharedStream
 
 CLOSE_TIMEOUT_S = 2.0
@@ -187,21 +187,19 @@ async def accept(
     nursery: trio.Nursery,
     transport: trio.abc.HalfCloseableStream,
     *,
-    allowed_origins: tuple[str, ...],
-    page_port: int,
+    origins: Origins,
     max_frame_bytes: int,
 ) -> ServerSocket:
     """Do the server's handshake. The caller sets the deadline.
 
     Args:
         nursery: the connection's own.
-        allowed_origins: for browsers; ``*`` for any; empty: only pages of the same host.
-        page_port: where this host has the web client, besides the port of the WebSocket itself.
+        origins: of the pages that may connect.
 
     Raises:
         HandshakeRefused: and answered.
     """
-    early = await shake_hands(transport, allowed_origins, page_port)
+    early = await shake_hands(transport, origins)
     socket = ServerSocket(nursery, SharedStream(transport, early, max_frame_bytes), max_frame_bytes)
     nursery.start_soon(socket.attend)
     return socket

@@ -73,12 +73,14 @@ class PageConfig:
         auth: what ``hello`` takes, as in ``AUTH_MODE``.
         websocket_port, http_port: of this node, as it listens.
         nodes: WebSocket addresses of the other nodes.
+        edges: WebSocket addresses of all machines, for a page that came over TLS.
     """
 
     auth: tuple[str, ...]
     websocket_port: int
     http_port: int
     nodes: tuple[str, ...]
+    edges: tuple[str, ...] = ()
 
 
 def load(static: Path = HERE / "static", libraries: Path = HERE / "node_modules") -> dict[str, Asset]:
@@ -126,7 +128,8 @@ def policy(host: str, config: PageConfig) -> str:
     """
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     own = [f"ws://{name}:{config.websocket_port}"] if _HOST.fullmatch(name) else []
-    nodes = sorted({*own, *(origin for url in config.nodes if (origin := _origin(url)))})
+    others = (*config.nodes, *config.edges)
+    nodes = sorted({*own, *(origin for url in others if (origin := _origin(url)))})
     return _POLICY.format(nodes="".join(f" {node}" for node in nodes))
 
 

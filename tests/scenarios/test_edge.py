@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import secrets
 import socket
 import ssl
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from node.client import ChatClient, open_client
 from tests.browser.conftest import CHROMIUM
 from tests.browser.people import Person
 from tests.node.process import program
-from tests.scenarios.lab import STACK, Lab, Play, playbook
+from tests.scenarios.lab import STACK, Lab, Play, playbook, run
 from tests.unit.test_roles import load
 
 pytestmark = pytest.mark.timeout(420)
@@ -59,19 +64,65 @@ def test_every_machine_shows_the_page_and_hides_the_rest(lab: Lab, trusted: ssl.
     assert probe.probe(edges, 5) == []
 
 
-def test_a_browser_chats_through_every_machine(lab: Lab, trusted: ssl.SSLContext) -> None:
+@pytest.fixture
+def browser(lab: Lab, trusted: ssl.SSLContext, tmp_path: Path) -> Iterator[Browser]:
+    """A browser of somebody who trusts the lab's authority."""
     assert trusted
+    known = tmp_path / ".pki" / "nssdb"
+    known.mkdir(parents=True)
+    root = str(lab.inventory / "edge-root.pem")
+    for arguments in (["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "lab", "-i", root]):
+        assert run("certutil", "-d", f"sql:{known}", *arguments).returncode == 0
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program("chromium"), args=CHROMIUM)
-        for host, values in lab.hosts.items():
-            person = Person(browser.new_context(ignore_https_errors=True), "edna")
-            person.page.goto(f"https://{address(lab, host)}/")
-            person.page.locator("#token").fill(lab.token("edna"))
-            person.page.get_by_role("button", name="Sign in").click()
-            expect(person.status).to_contain_text(f"Connected to {values['node_type']}")
-            assert person.problems == []
-            person.context.close()
+        environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(tmp_path)}
+        browser = playwright.chromium.launch(executable_path=program("chromium"), args=CHROMIUM, env=environment)
+        yield browser
         browser.close()
+
+
+def person(browser: Browser, lab: Lab, host: str, name: str) -> Person:
+    """Somebody at the page of a machine's edge."""
+    made = Person(browser.new_context(), name)
+    made.page.goto(f"https://{address(lab, host)}/")
+    made.page.locator("#token").fill(lab.token(name))
+    made.page.get_by_role("button", name="Sign in").click()
+    expect(made.status).to_contain_text(f"Connected to {lab.hosts[host]['node_type']}")
+    return made
+
+
+def test_browsers_chat_with_each_other_through_every_machine(lab: Lab, browser: Browser) -> None:
+    room = f"edge-{secrets.token_hex(4)}"
+    people = [person(browser, lab, host, f"edna-{host}") for host in lab.hosts]
+    people[0].create(room)
+    for one in people[1:]:
+        one.join(room)
+    for one in people:
+        one.say(f"from {one.name}")
+    for one in people:
+        for other in people:
+            expect(one.message(f"from {other.name}")).to_have_count(1)
+        assert one.problems == []
+
+
+def test_a_page_whose_machine_dies_goes_on_by_another(lab: Lab, browser: Browser) -> None:
+    room = f"edge-{secrets.token_hex(4)}"
+    stays, moves = person(browser, lab, "host1", "stays"), person(browser, lab, "host3", "moves")
+    moves.create(room)
+    stays.join(room)
+    moves.say("before")
+    expect(stays.message("before")).to_have_count(1)
+    lab.kill("host3")
+    try:
+        moves.say("meanwhile")
+        expect(stays.message("meanwhile")).to_have_count(1, timeout=60_000)
+        expect(moves.status).to_contain_text(re.compile("Connected to node[12]"))
+        stays.say("after")
+        expect(moves.message("after")).to_have_count(1)
+        expect(moves.message("meanwhile")).to_have_count(1)
+        assert moves.problems == []
+    finally:
+        lab.start("host3")
+        lab.wait_ready("host3")
 
 
 async def test_a_change_and_a_stopped_node_cut_no_other_socket(lab: Lab, trusted: ssl.SSLContext) -> None:

@@ -120,6 +120,11 @@ def test_a_host_gets_into_the_policy_only_if_it_is_one(host: str, own: str | Non
     assert f"connect-src {expected}; " in policy(host, config)
 
 
+def test_a_page_may_connect_to_every_edge() -> None:
+    config = PageConfig(("token",), 8080, 9090, (), ("wss://a.example/ws", "wss://b.example/ws"))
+    assert " wss://a.example wss://b.example; " in policy("a.example", config)
+
+
 def test_all_that_a_module_imports_is_served(libraries: Path) -> None:
     served = load(libraries=libraries)
     for path in (HERE / "static").rglob("*.js"):
