@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ import httpx
 import trio
 
 from node.cli.token import sign_as_configured
+from tests.faults.clients.wire import Wire
 from tests.faults.machine import Machine
 from tests.faults.target import FaultError, FaultKind, Look, Target, look_at
 from tests.scenarios.lab import LAB_NAME, Lab, playbook
@@ -26,6 +28,7 @@ _STORM_KILLS = 4
 _STORM_PAUSE_S = 3.0
 _SPARE_DESCRIPTORS = 4
 _ROUTE_PORT = 6222
+_DISK_ROOM = "faults.disk"
 
 
 class LabTarget(Target):
@@ -217,6 +220,26 @@ class LabTarget(Target):
             for service in services:
                 await self._by(service).free_disk(service)
             await self.whole()
+            # On the disks that were full, before they are taken away.
+            await self._take_messages()
+
+    async def _take_messages(self) -> None:
+        """A message is sent through each node.
+
+        Raises:
+            FaultError: one is refused.
+        """
+        hello = {"token": await self.token("disk-keeper")}
+        for node in self.nodes:
+            async with Wire.opened(self.url(node), hello) as wire, trio.open_nursery() as nursery:
+                nursery.start_soon(wire.read, lambda frame, at: None)
+                await wire.ask(op="create_room", room=_DISK_ROOM)
+                answer = await wire.ask(
+                    op="send", room=_DISK_ROOM, cid=secrets.token_hex(8), body="there is room again"
+                )
+                nursery.cancel_scope.cancel()
+            if answer.code:
+                raise FaultError(f"there is room again, and {node} answers {answer.code}")
 
     def _all_log_disks_full(self, _: str) -> AbstractAsyncContextManager[None]:
         return self._disk_full(*(machine.log_server for machine in self._machines))
