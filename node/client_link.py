@@ -18,7 +18,7 @@ from node.client_feed import Connected, ConnectionLost, Pushes, PushFeed, Resume
 from node.errors import ChatError, CloseCode, ErrorCode, RequestError
 from node.protocol.answers import Joined, Welcome
 from node.protocol.pushes import Drain, RoomEvent, RoomEvents, encode
-from node.protocol.requests import PROTOCOL_VERSION, AnyRequest, Hello, Join
+from node.protocol.requests import PROTOCOL_VERSION, AnyRequest, Delete, Edit, Hello, Join, React, Read
 from node.transport.websocket import ClientSocket, Disconnected, connect
 
 _FRAME_BYTES = 16 * 2**20
@@ -89,6 +89,7 @@ class Link:
         ids: of requests.
         feeds: joined rooms.
         node: the node it is connected to, or None.
+        epoch: of the log, as the last node told it; empty before.
         connects: how often it has connected.
     """
 
@@ -114,13 +115,17 @@ class Link:
         self.feeds: dict[str, RoomFeed] = {}
         self.pushes = PushFeed()
         self.node: str | None = None
+        self.epoch = ""
         self.connects = 0
 
     async def ask(self, request: AnyRequest, answer: type[T]) -> T:
-        """Send a request until it has an answer that settles it."""
+        """Send a request until it has an answer that settles it, or the log that it names a position of is no more."""
+        epoch = self.epoch
         while True:
             if self._closed is not None:
                 raise self._closed
+            if epoch not in ("", self.epoch) and _names_position(request):
+                raise _another_log()
             call = self._calls[request.id] = _Call(request)
             try:
                 await self._transmit(call)
@@ -208,12 +213,22 @@ class Link:
             welcome = _decode_frame(await socket.receive())
             if not welcome.ok:
                 raise Disconnected(CloseCode.PROTOCOL_VIOLATION, f"hello was refused: {welcome.err}")
-            self.node = msgspec.json.decode(welcome.ok, type=Welcome).node
+            told = msgspec.json.decode(welcome.ok, type=Welcome)
+            self.node = told.node
+            self._enter_log(told.epoch)
             self._socket = socket
             self.connects += 1
             self.pushes.deliver(Connected(self.node))
             return
         raise Disconnected(1006, "no answer to hello")
+
+    def _enter_log(self, epoch: str) -> None:
+        """In another log, as one from a backup, the same position is another message's."""
+        if self.epoch not in ("", epoch):
+            for call in [call for call in self._calls.values() if _names_position(call.request)]:
+                del self._calls[call.request.id]
+                call.fail(_another_log())
+        self.epoch = epoch
 
     async def _receive(self, socket: ClientSocket, nursery: trio.Nursery) -> Drain | Disconnected:
         moving = trio.CancelScope()
@@ -291,6 +306,14 @@ class Link:
         for feed in self.feeds.values():
             feed.abandon(str(error))
         self.pushes.close()
+
+
+def _names_position(request: AnyRequest) -> bool:
+    return isinstance(request, Edit | Delete | React | Read)
+
+
+def _another_log() -> RequestError:
+    return RequestError(ErrorCode.NO_MESSAGE, "the log is another one now, with other messages at its positions")
 
 
 def backoff_s(rounds: int) -> float:

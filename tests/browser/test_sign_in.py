@@ -102,15 +102,20 @@ def test_when_a_token_expires_what_is_kept_is_sent_with_the_next_one(browser: Br
     ("address", "urls"),
     [
         ("http://10.0.0.1:9090/", ["ws://10.0.0.1:8080/ws", "ws://10.0.0.2:8080/ws"]),
-        ("https://chat.example/", ["wss://chat.example/ws"]),
-        ("https://chat.example:9090/", ["wss://chat.example:9090/ws"]),
+        ("https://chat.example/", ["wss://chat.example/ws", "wss://other.example/ws"]),
+        (
+            "https://chat.example:9090/",
+            ["wss://chat.example:9090/ws", "wss://chat.example/ws", "wss://other.example/ws"],
+        ),
         ("http://chat.example/", ["ws://chat.example/ws"]),
     ],
 )
 def test_where_the_page_looks_for_nodes(browser: Browser, strict: NodeProcess, address: str, urls: list[str]) -> None:
     page = browser.new_page()
     page.goto(page_of(strict))
-    config = {"http_port": 9090, "websocket_port": 8080, "nodes": ["ws://10.0.0.2:8080/ws", "ws://10.0.0.1:8080/ws"]}
+    config: dict[str, object] = {"http_port": 9090, "websocket_port": 8080}
+    config["nodes"] = ["ws://10.0.0.2:8080/ws", "ws://10.0.0.1:8080/ws"]
+    config["edges"] = ["wss://chat.example/ws", "wss://other.example/ws"]
     find = "([at, config]) => import('/app/nodes.js').then((nodes) => nodes.nodesOf(new URL(at), config).urls())"
     assert page.evaluate(find, [address, config]) == urls
     page.close()

@@ -273,6 +273,30 @@ async def test_a_position_that_cannot_be_served_is_a_gap_not_a_hole(tmp_path: Pa
         assert [event.seq for event in events] == [5, 6]
 
 
+async def test_what_names_a_message_of_one_log_is_not_asked_of_another(tmp_path: Path) -> None:
+    restored = MemoryLog()
+    restored.epoch = "restored"
+    async with local_node(tmp_path / "a") as node, open_client([node.url], user="ana") as ana:
+        await make_room(ana, 2)
+        node.crash()
+        await until(lambda: ana.node is None)
+        refused: list[RequestError] = []
+
+        async def edit() -> None:
+            with pytest.raises(RequestError) as caught:
+                await ana.edit("a", 3, "meant for another message")
+            refused.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(edit)
+            async with local_node(tmp_path / "b", log=restored, port=node.port) as other:
+                async with open_client([other.url], user="ana") as also_ana:
+                    await make_room(also_ana, 2)
+                await until(lambda: bool(refused))
+                assert [message.body for message in await ana.history("a")] == ["0", "1"]
+        assert refused[0].code is ErrorCode.NO_MESSAGE
+
+
 async def test_rate_limits_slow_it_down_only(tmp_path: Path) -> None:
     async with local_node(tmp_path, send_rate=50.0, send_burst=2) as node, open_client([node.url], user="ana") as ana:
         await make_room(ana, 6)

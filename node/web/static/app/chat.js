@@ -92,7 +92,7 @@ export class Chat {
   _welcome(welcome) {
     const moved = this.epoch !== null && this.epoch !== welcome.epoch;
     Object.assign(this, { me: welcome.user, epoch: welcome.epoch, limits: welcome.limits });
-    if (moved) for (const room of this.rooms.values()) room.forget();
+    if (moved) for (const room of this.rooms.values()) room.beginAnew();
     const received = [...this.rooms.values()].filter((room) => room.since !== null);
     this.notices = [];
     this.resuming = true;
@@ -104,6 +104,7 @@ export class Chat {
     this.outbox.flush();
     this.link.ask("whoami").then(({ roles }) => this._update({ roles }), () => {});
     await Promise.allSettled([this.refresh(), ...resumed]);
+    for (const room of this.rooms.values()) if (room.uncounted) this._count(room, room.head - room.read).catch(() => {});
     this._update({ resuming: false });
     this._how.onReady();
   }
@@ -152,7 +153,8 @@ export class Chat {
   }
 
   async _count(room, events) {
-    const { msgs } = await this.link.ask("history", { room: room.id, limit: Math.min(events, COUNTED) });
+    const limit = Math.min(events, COUNTED);
+    const { msgs } = limit > 0 ? await this.link.ask("history", { room: room.id, limit }) : { msgs: [] };
     room.count(msgs, this.me);
     this.changed();
   }
@@ -194,7 +196,7 @@ export class Chat {
       const { recovered, head, first } = await this.link.ask("join", { room: room.id, since, limit: 0 }, { resumed: true });
       if (recovered !== true) {
         room.forget();
-        Object.assign(room, { head, first, since: head });
+        Object.assign(room, { head, first, since: head, uncounted: true });
         if (room.id === this.current) await this.past.latest(room);
       }
       if (room.id === this.current) await this.loadMembers(room);

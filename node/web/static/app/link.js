@@ -83,7 +83,8 @@ export class Link {
       const repeat = !resumed && !once;
       if (this.state.phase === "ended" || (!this._online && !repeat)) return reject(new Lost());
       const id = ++this._lastId;
-      const call = { frame: JSON.stringify({ id, op, ...fields }), repeat, once, resolve, reject };
+      const positioned = fields.seq !== undefined;
+      const call = { frame: JSON.stringify({ id, op, ...fields }), positioned, repeat, once, resolve, reject };
       this._calls.set(id, call);
       if (this._online) this._socket.send(call.frame);
     });
@@ -121,12 +122,23 @@ export class Link {
     clearTimeout(this._timers.connect);
     this._online = true;
     this._moving = false;
+    if (this._epoch !== undefined && this._epoch !== welcome.epoch) this._rejectPositions();
+    this._epoch = welcome.epoch;
     const waiting = [...this._calls.values()];
     const before = this.state.lastNode;
     this._tell({ phase: "online", node: welcome.node, lastNode: welcome.node, movedFrom: before !== welcome.node ? before : null });
     this._how.onWelcome(welcome);
     for (const call of waiting) this._socket.send(call.frame);
     this._listen();
+  }
+
+  /** In another log, as one from a backup, the same position is another message's. */
+  _rejectPositions() {
+    for (const [id, call] of this._calls) {
+      if (!call.positioned) continue;
+      this._calls.delete(id);
+      call.reject(new Lost());
+    }
   }
 
   _take(frame) {

@@ -25,6 +25,8 @@ export class Room {
     /** Messages of others beyond `read`, and those of them that name this user. */
     this.unread = 0;
     this.mentioned = 0;
+    /** Events came that were not told one by one, so these two do not hold. */
+    this.uncounted = false;
     this.members = new Map();
     /** Who is online is told apart from who belongs to the room, and may be told before. */
     this.online = new Set();
@@ -82,6 +84,7 @@ export class Room {
 
   /** Count what is unread in the last messages; the node's own count has all events in it, not only messages. */
   count(messages, me) {
+    this.uncounted = false;
     const fresh = messages.filter(({ seq, from, deleted }) => seq > this.read && from !== me && !deleted);
     this.unread = fresh.length;
     this.mentioned = fresh.filter(({ mentions }) => mentions?.includes(me)).length;
@@ -126,6 +129,13 @@ export class Room {
   /** What is known of the past does not hold any more. */
   forget() {
     this.timeline = new Timeline();
+  }
+
+  /** The log is another one, restored from a backup say: no position holds any more. */
+  beginAnew() {
+    clearTimeout(this.readTimer);
+    this.forget();
+    Object.assign(this, { head: 0, read: 0, newFrom: null });
   }
 
   /** May this user do what takes the rank of `role`? */
