@@ -235,3 +235,54 @@ def test_join_tokens_are_renewed_and_never_shown(lab: Lab) -> None:
     after = [lab.ssh("host1", token).strip() for token in tokens]
     assert not set(before) & set(after)
     assert "SWMTKN" not in play.output
+
+
+@pytest.mark.timeout(900)
+async def test_an_emergency_restarts_a_node_and_takes_a_release_back(lab: Lab, tmp_path: Path) -> None:
+    async with chatting.talk(lab, "scenario.emergency") as going:
+        await _emergency(tmp_path, "before", "assess")
+        first = await _on_host2(lab, "docker ps --quiet --filter name=_node2")
+        restarted = await _emergency(tmp_path, "restart", "restart", "-e", "node=node2")
+        assert await _on_host2(lab, "docker ps --quiet --filter name=_node2") != first
+        assert "- chat node node2 serves" in restarted.partition("## After")[2]
+        done(await play("configure", "-e", '{"chat_env": {"LOG_LEVEL": "DEBUG"}}'))
+        assert "LOG_LEVEL=DEBUG" in await _on_host2(lab, ENVIRONMENT)
+        taken_back = await _emergency(tmp_path, "rollback", "rollback")
+        assert "LOG_LEVEL=DEBUG" not in await _on_host2(lab, ENVIRONMENT)
+        assert "| why | it burns |" in taken_back
+    print(f"longest time without a successful send: {going.longest_silence_s:.1f} s")
+    going.check(await chatting.histories(lab, going.room))
+
+
+@pytest.mark.timeout(600)
+async def test_with_a_machine_dead_an_emergency_is_assessed_and_acted_upon_without_it(lab: Lab, tmp_path: Path) -> None:
+    async with chatting.talk(lab, "scenario.dead") as going:
+        await trio.to_thread.run_sync(lab.kill, "host3")
+        try:
+            assessed = await _emergency(tmp_path, "dead", "assess")
+            assert "host3" in assessed
+            assert "- chat node node3 DOES NOT SERVE" in assessed
+            isolated = await _emergency(tmp_path, "isolated", "isolate", "-e", "node=host3")
+            assert "- machine host3 Down Drain" in isolated.partition("## After")[2]
+        finally:
+            await trio.to_thread.run_sync(lab.start, "host3")
+        await trio.to_thread.run_sync(partial(lab.ssh, "host3", "true"))
+        await _emergency(tmp_path, "released", "release", "-e", "node=host3")
+        await trio.to_thread.run_sync(lab.wait_ready, "host3")
+    going.check(await chatting.histories(lab, going.room))
+
+
+ENVIRONMENT = "docker exec $(docker ps --quiet --filter name=_node2) env"
+
+
+async def _on_host2(lab: Lab, command: str) -> str:
+    return await trio.to_thread.run_sync(lab.ssh, "host2", f"sh -c '{command}'")
+
+
+async def _emergency(directory: Path, name: str, state: str, *more: str) -> str:
+    """Act, and return the record of it."""
+    record = directory / f"{name}.md"
+    done(
+        await play("emergency", "-e", json.dumps({"state": state, "reason": "it burns", "report": str(record)}), *more)
+    )
+    return record.read_text()
