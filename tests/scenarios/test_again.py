@@ -6,14 +6,15 @@ import re
 
 import pytest
 
-from tests.scenarios.lab import STACK, Lab, playbook
+from tests.scenarios.lab import STACK, Lab, Play, playbook
 
 
 @pytest.mark.timeout(600)
 def test_a_look_at_a_live_cluster_is_clean(lab: Lab) -> None:
-    play = playbook("site", "--check", "--diff")
+    play = playbook("site", "--check", "--diff", "-vvv")
     assert play.code == 0, play.output[-3000:]
     assert play.changed == 0
+    _assert_no_secret(lab, play)
     assert set(play.hosts) >= set(lab.hosts)
 
 
@@ -31,9 +32,10 @@ def test_a_service_bent_by_hand_is_put_right(lab: Lab) -> None:
     wanted = _environment(lab, "node3")
     lab.ssh("host1", f"docker service update --env-add LOG_LEVEL=ERROR {STACK}_node3", timeout_s=180)
     assert _environment(lab, "node3") != wanted
-    play = playbook("deploy")
+    play = playbook("deploy", "-vvv")
     assert play.code == 0, play.output[-3000:]
     assert play.changed > 0
+    _assert_no_secret(lab, play)
     assert _environment(lab, "node3") == wanted
 
 
@@ -43,6 +45,12 @@ def test_one_host_alone_can_be_looked_after(lab: Lab) -> None:
     play = playbook("site", "--limit", "host3")
     assert play.code == 0, play.output[-3000:]
     assert play.changed == 0
+
+
+def _assert_no_secret(lab: Lab, play: Play) -> None:
+    """Not at the most talkative either, which repeats what modules were given."""
+    for name in ("jwt_key", "nats_password"):
+        assert (lab.inventory / "secrets" / name).read_text().strip() not in play.output
 
 
 def _spec(lab: Lab, node: str) -> str:
