@@ -158,6 +158,20 @@ def test_who_sends_half_a_request_is_dropped(tmp_path: Path, root: Path) -> None
         assert 0.5 < time.monotonic() - began < 5
 
 
+def test_headers_are_bounded_and_so_is_silence_between_requests(tmp_path: Path, root: Path) -> None:
+    strict = EdgeProcess(tmp_path / "edge", root, edge_nodes=["127.0.0.2"], edge_idle_timeout_s=1)
+    with strict.running():
+        with socket.create_connection(("127.0.0.1", strict.http_port), timeout=10) as link:
+            link.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 32768 + b"\r\n\r\n")
+            assert link.recv(4096).startswith(b"HTTP/1.1 431 ")
+        with socket.create_connection(("127.0.0.1", strict.http_port), timeout=10) as link:
+            link.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert link.recv(4096).startswith(b"HTTP/1.1 308 ")
+            began = time.monotonic()
+            assert link.recv(4096) == b"", "it is kept for the next request, and then no more"
+            assert 0.5 < time.monotonic() - began < 5
+
+
 def test_two_machines_have_certificates_of_one_root(tmp_path: Path, root: Path) -> None:
     edges = [EdgeProcess(tmp_path / name, root, edge_nodes=["127.0.0.2"]) for name in ("one", "other")]
     with edges[0].running(), edges[1].running():
