@@ -335,7 +335,9 @@ def next_urls(urls: list[str], current: str, prefer: list[str], known: list[str]
     """In which order to try next: the preferred first, the one just lost last.
 
     The others keep their order, so that each has its turn however many fail. What only a node named, and is not
-    ``known`` from the start, is tried once.
+    ``known`` from the start, is tried once. Who came over TLS goes nowhere without it, whatever a node prefers.
     """
+    if current.startswith("wss:"):
+        prefer = [url for url in prefer if url.startswith("wss:")]
     others = [url for url in urls if url != current and url not in prefer]
     return [*random.sample(prefer, len(prefer)), *others, *([current] if current in known else [])]

@@ -179,6 +179,11 @@ def test_every_address_has_its_turn() -> None:
     assert next_urls(known, "a", ["x"], known) == ["x", "b", "c", "a"]
     assert next_urls(["x", "b", "c", "a"], "x", [], known) == ["b", "c", "a"]
     assert next_urls(known, "a", ["c"], known) == ["c", "b", "a"]
+    assert next_urls(["wss://a", "wss://b"], "wss://a", ["ws://c", "wss://d"], ["wss://a"]) == [
+        "wss://d",
+        "wss://b",
+        "wss://a",
+    ]
 
 
 async def test_a_node_that_does_not_want_it_is_believed(tmp_path: Path) -> None:
