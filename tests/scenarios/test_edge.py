@@ -115,7 +115,7 @@ def test_a_page_whose_machine_dies_goes_on_by_another(lab: Lab, browser: Browser
     try:
         moves.say("meanwhile")
         expect(stays.message("meanwhile")).to_have_count(1, timeout=60_000)
-        expect(moves.status).to_contain_text(re.compile("Connected to node[12]"))
+        expect(moves.status).to_contain_text(re.compile("moved from node3 to node[12]"))
         stays.say("after")
         expect(moves.message("after")).to_have_count(1)
         expect(moves.message("meanwhile")).to_have_count(1)
