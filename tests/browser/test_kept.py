@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.node.process import NodeProcess, chat_node
 
@@ -23,6 +23,49 @@ def ana(browser: Browser, node: NodeProcess) -> Iterator[Person]:
     person.create("loft")
     yield person
     assert person.problems == []
+
+
+def thread(person: Person, text: str) -> Locator:
+    """Where one replies in the thread of a message, opened."""
+    person.do(text, "Show the thread")
+    panel = person.page.get_by_role("complementary", name="Thread")
+    expect(panel.locator("li.message").first).to_contain_text(text)
+    return panel.get_by_label("Reply in the thread")
+
+
+def test_a_reply_that_is_not_sent_stays_with_its_thread(ana: Person) -> None:
+    ana.room("den").click()
+    ana.say("one matter")
+    ana.say("another matter")
+    ana.wait_sent()
+    thread(ana, "one matter").fill("half a thought")
+    reply = thread(ana, "another matter")
+    expect(reply).to_have_value("")
+    reply.press("Escape")
+    ana.room("loft").click()
+    expect(ana.page.locator(".roomhead h2")).to_contain_text("loft")
+    ana.room("den").click()
+    reply = thread(ana, "one matter")
+    expect(reply).to_have_value("half a thought")
+    reply.press("Enter")
+    ana.sees("half a thought")
+    expect(reply).to_have_value("")
+
+
+def test_an_edit_that_is_not_saved_is_there_when_one_comes_back(ana: Person) -> None:
+    ana.room("den").click()
+    ana.say("as it was")
+    ana.wait_sent()
+    ana.do("as it was", "Edit")
+    ana.composer.fill("as it will be")
+    ana.room("loft").click()
+    expect(ana.composer).to_have_value("")
+    ana.room("den").click()
+    expect(ana.composer).to_have_value("as it will be")
+    expect(ana.page.get_by_text("Editing:")).to_be_visible()
+    ana.composer.press("Enter")
+    expect(ana.message("as it will be").locator(".edited")).to_be_visible()
+    expect(ana.composer).to_have_value("")
 
 
 def test_large_messages_come_without_a_hole_and_the_one_looked_for_is_there(ana: Person, node: NodeProcess) -> None:
