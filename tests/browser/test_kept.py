@@ -86,3 +86,55 @@ def test_large_messages_come_without_a_hole_and_the_one_looked_for_is_there(ana:
         ana.page.wait_for_timeout(100)
         shown = ana.timeline.locator(".body").evaluate_all(numbers)
     assert shown == list(range(shown[0], 120))
+
+
+def test_what_could_not_be_said_any_more_is_shown_until_it_is_sent_or_discarded(
+    browser: Browser, node: NodeProcess, ana: Person
+) -> None:
+    bo = Person.at(browser, page_of(node), "bo")
+    not_sent = bo.page.get_by_role("region", name="Not sent")
+    unsent = bo.page.get_by_role("main").locator("li.unsent")
+    bo.join("den")
+    remove(ana, "bo", "den")
+    say_at_once(bo, "last words")
+    expect(bo.page.get_by_text("You are not in the room den.")).to_be_visible()
+    expect(unsent).to_contain_text("last words")
+    bo.create("elsewhere")
+    not_sent.get_by_role("link", name="den").click()
+    expect(unsent).to_contain_text("last words")
+    assert bo.violations() == []
+    bo.page.get_by_role("button", name="Join den").click()
+    expect(bo.composer).to_be_visible()
+    unsent.get_by_role("button", name="Try again").click()
+    ana.sees("last words")
+    expect(unsent).to_have_count(0)
+    expect(not_sent).to_have_count(0)
+
+    remove(ana, "bo", "den")
+    say_at_once(bo, "very last words")
+    unsent.get_by_role("button", name="Discard").click()
+    expect(unsent).to_have_count(0)
+    expect(not_sent).to_have_count(0)
+    bo.page.reload()
+    expect(bo.room("elsewhere")).to_be_visible()
+    expect(not_sent).to_have_count(0)
+    assert bo.problems == []
+
+
+def remove(person: Person, other: str, room: str) -> None:
+    """Throw somebody out of a room."""
+    person.room(room).click()
+    if not person.page.get_by_role("complementary", name="People").is_visible():
+        person.page.get_by_role("button", name="2 members").click()
+    person.page.get_by_role("button", name=f"More about {other}").click()
+    person.page.get_by_role("button", name="Remove from the room").click()
+    expect(person.page.get_by_role("dialog")).to_have_count(0)
+
+
+def say_at_once(person: Person, text: str) -> None:
+    """Type and send faster than the page learns that it is not in the room."""
+    person.composer.evaluate(
+        "(field, text) => { field.value = text; field.dispatchEvent(new Event('input', {bubbles: true}));"
+        " field.form.requestSubmit(); }",
+        text,
+    )

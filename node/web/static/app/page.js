@@ -47,10 +47,10 @@ export class Page {
     const id = roomInAddress();
     const chat = this._chat;
     this._ui.show({ panel: id === chat.current ? this._ui.panel : null, reacting: null, completion: null });
-    if (id === "") {
+    if (!chat.rooms.get(id)?.mine) {
       chat.current = null;
       chat.changed();
-    } else if (chat.rooms.get(id)?.mine && id !== chat.current) {
+    } else if (id !== chat.current) {
       chat.open(id);
       this.focusComposer();
     }
