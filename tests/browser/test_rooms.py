@@ -161,6 +161,8 @@ def test_who_leaves_has_the_room_no_more_and_the_others_see_it(ana: Person, bo: 
     expect(bo.page.get_by_text("You are not in the room lobby.")).to_be_visible()
     expect(ana.timeline.locator("li.event").last).to_contain_text("bo left")
     expect(ana.page.get_by_role("button", name=re.compile("1 member"))).to_be_visible()
+    bo.page.wait_for_timeout(500)  # as long as it takes to tell the node what was read
+    expect(bo.page.get_by_role("alert")).not_to_contain_text("lobby")
 
 
 def test_a_room_is_deleted_once_that_is_confirmed(ana: Person, bo: Person) -> None:
@@ -212,6 +214,7 @@ def test_what_is_new_begins_at_a_line_and_keys_go_to_the_next_room_that_has_some
     both_in(ana, bo, "news")
     ana.say("old news")
     bo.sees("old news")
+    bo.create("nave")
     bo.create("nook")
     expect(bo.room("news").locator(".badge")).to_have_count(0)
     ana.say("first new")
