@@ -122,7 +122,8 @@ def test_what_could_not_be_said_any_more_is_shown_until_it_is_sent_or_discarded(
 
 
 def remove(person: Person, other: str, room: str) -> None:
-    """Throw somebody out of a room."""
+    """Throw somebody out of a room after their page told what was read: later it is refused, and the page knows."""
+    person.page.wait_for_timeout(600)
     person.room(room).click()
     if not person.page.get_by_role("complementary", name="People").is_visible():
         person.page.get_by_role("button", name="2 members").click()
