@@ -296,6 +296,19 @@ def test_phone(browser: Browser, node: NodeProcess) -> None:
     assert person.problems == []
 
 
+def test_who_comes_by_a_link_to_a_room_can_join_it_on_a_phone_too(browser: Browser, node: NodeProcess) -> None:
+    host = Person.at(browser, page_of(node), "host")
+    host.create("parlour")
+    person = Person.at(browser, page_of(node), "cy", **PHONE)
+    person.page.goto(page_of(node) + "#parlour")
+    person.page.get_by_role("link", name="All rooms").click()
+    expect(person.page.get_by_role("navigation")).to_be_visible()
+    person.page.go_back()
+    person.page.get_by_role("button", name="Join parlour").click()
+    expect(person.composer).to_be_visible()
+    assert person.problems == []
+
+
 def test_who_looks_elsewhere_is_notified_of_what_is_for_them(browser: Browser, node: NodeProcess, ana: Person) -> None:
     person = Person.at(browser, page_of(node), "noa", permissions=["notifications"])
     page = person.page

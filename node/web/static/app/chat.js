@@ -73,6 +73,12 @@ export class Chat {
     return this.rooms.get(this.current) ?? null;
   }
 
+  /** Ids of rooms that this user is not in any more, and in which something was still to be said. */
+  get unsentElsewhere() {
+    const ids = new Set(this.listed ? this.outbox.all.map(({ room }) => room) : []);
+    return [...ids].filter((id) => !this.rooms.get(id)?.mine);
+  }
+
   get unread() {
     return [...this.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
   }

@@ -4,10 +4,11 @@ const DRAFT = "chat.draft.";
 const MAX_NAMES = 8;
 const MENTION_BEFORE = /(?:^|\s)@([\w.@+-]*)$/;
 
-export const draftOf = (me, room) => localStorage.getItem(`${DRAFT}${me}.${room}`) ?? "";
+/** What is kept for a place: a room, or a thread in it. */
+export const draftOf = (me, place) => localStorage.getItem(`${DRAFT}${me}.${place}`) ?? "";
 
-export function keepDraft(me, room, text) {
-  const key = `${DRAFT}${me}.${room}`;
+export function keepDraft(me, place, text) {
+  const key = `${DRAFT}${me}.${place}`;
   try {
     if (text) localStorage.setItem(key, text);
     else localStorage.removeItem(key);

@@ -55,8 +55,9 @@ function titleOf() {
 
 function view() {
   if (!chat) return config ? signInView({ ...signIn, auth: config.auth, choose, signIn: begin }) : html`<p class="wait" role="status">${signIn.problem || "One moment…"}</p>`;
+  const inRoom = chat.room || (chat.listed && page.stranger);
   return html`<header class="hidden"><h1>Chat</h1></header>
-    <div class="chat ${chat.room ? "in-room" : "in-list"} ${ui.panel && chat.room ? "with-panel" : ""}">
+    <div class="chat ${inRoom ? "in-room" : "in-list"} ${ui.panel && chat.room ? "with-panel" : ""}">
       ${noticesView()} ${sidebarView(chat, ui, page)} ${roomView(chat, ui, page)} ${panelView(chat, ui, page)}
     </div>
     ${dialogView(chat, ui, page)}

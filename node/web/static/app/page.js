@@ -47,10 +47,10 @@ export class Page {
     const id = roomInAddress();
     const chat = this._chat;
     this._ui.show({ panel: id === chat.current ? this._ui.panel : null, reacting: null, completion: null });
-    if (id === "") {
+    if (!chat.rooms.get(id)?.mine) {
       chat.current = null;
       chat.changed();
-    } else if (chat.rooms.get(id)?.mine && id !== chat.current) {
+    } else if (id !== chat.current) {
       chat.open(id);
       this.focusComposer();
     }
@@ -187,18 +187,33 @@ export class Page {
   // --- writing ---
 
   draft(room) {
-    if (room.editing) return room.editing.draft;
-    if (!this._drafts.has(room.id)) this._drafts.set(room.id, draftOf(this._chat.me, room.id));
-    return this._drafts.get(room.id);
+    return room.editing ? room.editing.draft : this._kept(room.id);
   }
 
   _setDraft(room, text) {
     if (room.editing) room.editing.draft = text;
-    else {
-      this._drafts.set(room.id, text);
-      keepDraft(this._chat.me, room.id, text);
-    }
+    else this._keep(room.id, text);
     this._chat.changed();
+  }
+
+  /** What is typed in a thread's panel. */
+  threadDraft(room, seq) {
+    return this._kept(`${room.id}#${seq}`);
+  }
+
+  setThreadDraft(room, seq, text) {
+    this._keep(`${room.id}#${seq}`, text);
+    this._chat.changed();
+  }
+
+  _kept(place) {
+    if (!this._drafts.has(place)) this._drafts.set(place, draftOf(this._chat.me, place));
+    return this._drafts.get(place);
+  }
+
+  _keep(place, text) {
+    this._drafts.set(place, text);
+    keepDraft(this._chat.me, place, text);
   }
 
   typed(event) {

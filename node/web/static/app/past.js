@@ -28,13 +28,13 @@ export class Past {
   async later(room) {
     const { live, reach } = room.timeline;
     if (room.loading || live || reach === 0) return;
-    await this._upTo(room, reach + PAGE);
+    await this._upTo(room, reach + PAGE, reach + 1);
   }
 
   /** A message of whatever time, in the middle of a page. */
   async around(room, seq) {
     room.forget();
-    await this._upTo(room, seq + PAGE / 2);
+    await this._upTo(room, seq + PAGE / 2, seq);
   }
 
   async thread(room, seq) {
@@ -45,12 +45,17 @@ export class Past {
     return this._link.ask("search", fields);
   }
 
-  /** A page that ends at `seq`. Where that is the end, what comes from now on goes on from it. */
-  async _upTo(room, seq) {
-    Object.assign(room.timeline, { live: seq >= room.head, reach: seq });
-    await this._page(room, { before: seq + 1 });
+  /**
+   * What ends at `seq` and goes back at least to `from`: a page has fewer messages where they are large, so that may take more
+   * than one. Where `seq` is the end, what comes from now on goes on from it.
+   */
+  async _upTo(room, seq, from) {
+    const { timeline } = room;
+    Object.assign(timeline, { live: seq >= room.head, reach: seq });
+    for (let before = seq + 1; before > from && timeline === room.timeline; ) before = await this._page(room, { before });
   }
 
+  /** Returns the seq of its first message; 0 where there is none. */
   async _page(room, where) {
     const { timeline } = room;
     room.loading = true;
@@ -59,6 +64,7 @@ export class Past {
       const { msgs, first } = await this._link.ask("history", { room: room.id, limit: PAGE, ...where });
       timeline.add(msgs);
       if (msgs.length === 0 || timeline.first <= first) timeline.complete = true;
+      return msgs[0]?.seq ?? 0;
     } finally {
       room.loading = false;
       this._changed();

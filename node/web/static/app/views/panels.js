@@ -1,6 +1,7 @@
 // What stands beside the messages: the people of a room, a thread, a search.
 
 import { html, nothing } from "../../vendor/lit-html/lit-html.js";
+import { live } from "../../vendor/lit-html/directives/live.js";
 import { repeat } from "../../vendor/lit-html/directives/repeat.js";
 import { momentOf, timeOf } from "../words.js";
 import { avatarView, messageView } from "./message.js";
@@ -74,16 +75,16 @@ function threadView(chat, ui, page) {
   const context = { chat, ui, page, room, inThread: true };
   const submit = (event) => {
     event.preventDefault();
-    const form = event.target;
-    const body = new FormData(form).get("body").trim();
+    const body = page.threadDraft(room, panel.seq).trim();
     if (body) chat.send(room, body, panel.seq);
-    form.reset();
+    page.setThreadDraft(room, panel.seq, "");
   };
   return html`<ol class="messages" @keydown=${page.timelineKeys}>
       ${repeat(messages, ({ seq }) => seq, (message) => messageView(message, context))}
     </ol>
     <form class="line" @submit=${submit}>
-      <input name="body" aria-label="Reply in the thread" placeholder="Reply in the thread" maxlength="16384" autocomplete="off" required />
+      <input name="body" aria-label="Reply in the thread" placeholder="Reply in the thread" maxlength="16384" autocomplete="off" required
+        .value=${live(page.threadDraft(room, panel.seq))} @input=${(event) => page.setThreadDraft(room, panel.seq, event.target.value)} />
       <button class="primary" type="submit">Send</button>
     </form>`;
 }

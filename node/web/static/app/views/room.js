@@ -21,7 +21,7 @@ export function roomView(chat, ui, page) {
 
 function noRoomView(chat, page) {
   const { stranger } = page;
-  if (chat.listed && stranger) return strangerView(stranger, page);
+  if (chat.listed && stranger) return strangerView(stranger, chat, page);
   const words = chat.listed ? "Choose a room, or find one." : "One moment…";
   return html`<main class="room empty">
     <p>${words}</p>
@@ -29,10 +29,14 @@ function noRoomView(chat, page) {
   </main>`;
 }
 
-function strangerView(id, page) {
+function strangerView(id, chat, page) {
+  const unsent = chat.outbox.of(id);
   return html`<main class="room empty">
     <p>You are not in the room <strong>${id}</strong>.</p>
     <p><button class="primary" @click=${() => page.enter(id)}>Join ${id}</button> <a href="#">All rooms</a></p>
+    ${unsent.length > 0
+      ? html`<ol>${repeat(unsent, ({ cid }) => cid, (entry) => unsentView(entry, { chat, connected: chat.connection.phase === "online" }))}</ol>`
+      : nothing}
   </main>`;
 }
 

@@ -27,6 +27,7 @@ export function sidebarView(chat, ui, page) {
     </header>
     <div class="lists">
       ${sectionView("Invitations", rooms.filter((room) => room.role === "invited"), chat, page)}
+      ${sectionView("Not sent", chat.unsentElsewhere.map((id) => ({ id })), chat, page, unsentView)}
       ${sectionView("Rooms", rooms.filter((room) => room.mine && !room.dm), chat, page)}
       ${chat.listed && ![...chat.rooms.values()].some((room) => room.mine && !room.dm)
         ? html`<p class="hint">You are in no room yet.</p>`
@@ -45,13 +46,13 @@ export function sidebarView(chat, ui, page) {
   </nav>`;
 }
 
-function sectionView(title, rooms, chat, page) {
+function sectionView(title, rooms, chat, page, view = entryView) {
   if (rooms.length === 0) return nothing;
   const id = `list-${title.split(" ")[0].toLowerCase()}`;
   return html`<section aria-labelledby=${id}>
     <h2 id=${id}>${title}</h2>
     <ul>
-      ${repeat(rooms, ({ id: key }) => key, (room) => html`<li>${entryView(room, chat, page)}</li>`)}
+      ${repeat(rooms, ({ id: key }) => key, (room) => html`<li>${view(room, chat, page)}</li>`)}
     </ul>
   </section>`;
 }
@@ -66,6 +67,11 @@ function entryView(room, chat, page) {
     <span class="name">${room.name}</span>
     ${typing ? html`<span class="typing" aria-hidden="true">…</span>` : nothing} ${badgeView(room)}
   </a>`;
+}
+
+/** A room that is lost to this user, in which something was still to be said. */
+function unsentView({ id }) {
+  return html`<a href="#${id}"><span class="name">${id}</span></a>`;
 }
 
 function dotView(room) {
