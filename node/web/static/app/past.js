@@ -51,8 +51,14 @@ export class Past {
    */
   async _upTo(room, seq, from) {
     const { timeline } = room;
+    const { live, reach } = timeline;
     Object.assign(timeline, { live: seq >= room.head, reach: seq });
-    for (let before = seq + 1; before > from && timeline === room.timeline; ) before = await this._page(room, { before });
+    try {
+      for (let before = seq + 1; before > from && timeline === room.timeline; ) before = await this._page(room, { before });
+    } catch (error) {
+      Object.assign(timeline, { live, reach }); // what did not come is asked for again
+      throw error;
+    }
   }
 
   /** Returns the seq of its first message; 0 where there is none. */

@@ -31,7 +31,6 @@ export class Room {
     /** Who is online is told apart from who belongs to the room, and may be told before. */
     this.online = new Set();
     this.typing = new Map();
-    this.draft = "";
     this.replyTo = null;
     this.editing = null;
   }
