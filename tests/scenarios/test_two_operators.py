@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import trio
@@ -26,12 +28,16 @@ def first_operator(lab: Lab) -> Iterator[subprocess.Popen[str]]:
     given = json.dumps({"chat_env": {"LOG_LEVEL": "DEBUG"}, "reason": REASON})
     command = ["ansible-playbook", "playbooks/configure.yml", "-e", given]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
         try:
             _wait_for_lock(lab, process)
             yield process
         finally:
-            process.kill()
+            # With all its workers, as when a laptop goes dark.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait_for_lock(lab: Lab, process: subprocess.Popen[str], timeout_s: float = 120) -> None:
