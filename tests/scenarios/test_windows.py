@@ -266,10 +266,20 @@ async def test_with_a_machine_dead_an_emergency_is_assessed_and_acted_upon_witho
             assert "- machine host3 Down Drain" in isolated.partition("## After")[2]
         finally:
             await trio.to_thread.run_sync(lab.start, "host3")
-        await trio.to_thread.run_sync(partial(lab.ssh, "host3", "true"))
+        with trio.fail_after(60):
+            while not await trio.to_thread.run_sync(_answers, lab, "host3"):
+                await trio.sleep(1)
         await _emergency(tmp_path, "released", "release", "-e", "node=host3")
         await trio.to_thread.run_sync(lab.wait_ready, "host3")
     going.check(await chatting.histories(lab, going.room))
+
+
+def _answers(lab: Lab, host: str) -> bool:
+    try:
+        lab.ssh(host, "true")
+    except AssertionError:
+        return False
+    return True
 
 
 ENVIRONMENT = "docker exec $(docker ps --quiet --filter name=_node2) env"
