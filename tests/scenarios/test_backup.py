@@ -127,6 +127,7 @@ async def test_the_chat_comes_back_from_its_backup(lab: Lab, backups: Backups, b
     data = listed[1]
     assert data["epoch"] == epoch
     await _drill(backups, tmp_path, data)
+    await trio.to_thread.run_sync(_assert_timer_backs_up, backups, data["snapshot"])
 
     async with open_client(lab.urls, token=lab.token("late")) as client:
         await chatting.join(client, going.room)
@@ -210,6 +211,17 @@ def _assert_refusals(backups: Backups) -> None:
         assert damaged.code != 0
         assert "the repository is damaged" in " ".join(damaged.output.split())
     assert "no such snapshot" in backups.refused("fetch --snapshot 00000000")
+
+
+def _assert_timer_backs_up(backups: Backups, former: object) -> None:
+    """Both timers wait for their time; what they start makes another backup, and leaves word of it."""
+    waiting = backups.lab.ssh("host1", "systemctl is-active chat-backup-config.timer chat-backup-data.timer")
+    assert waiting.split() == ["active", "active"]
+    backups.lab.ssh("host1", "systemctl start chat-backup@data", timeout_s=120)
+    outcome = json.loads(backups.lab.ssh("host1", "cat /var/lib/chat-ops/backup.json"))["data"]
+    assert outcome["outcome"] == "done"
+    assert outcome["snapshot"] != former
+    assert outcome["snapshot"] in backups.lab.ssh("host1", "/usr/local/sbin/chat-backup list data", timeout_s=120)
 
 
 def _assert_no_secret_kept(backups: Backups) -> None:

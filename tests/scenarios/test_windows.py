@@ -237,6 +237,22 @@ def test_join_tokens_are_renewed_and_never_shown(lab: Lab) -> None:
     assert "SWMTKN" not in play.output
 
 
+@pytest.mark.timeout(300)
+def test_where_managers_are_locked_the_key_is_renewed_and_never_shown(lab: Lab) -> None:
+    key = "docker swarm unlock-key --quiet"
+    lab.ssh("host1", "docker swarm update --autolock=true")
+    try:
+        before = lab.ssh("host1", key).strip()
+        play = playbook("rotate_tokens", "-vvv")
+        done(play)
+        after = lab.ssh("host1", key).strip()
+    finally:
+        lab.ssh("host1", "docker swarm update --autolock=false")
+    assert before.startswith("SWMKEY")
+    assert after not in ("", before)
+    assert "SWMKEY" not in play.output
+
+
 @pytest.mark.timeout(900)
 async def test_an_emergency_restarts_a_node_and_takes_a_release_back(lab: Lab, tmp_path: Path) -> None:
     async with chatting.talk(lab, "scenario.emergency") as going:
