@@ -102,7 +102,7 @@ class Wire:
                         yield wire
                     finally:
                         leaving.deadline = trio.current_time() + _CLOSE_S
-        except (OSError, EOFError, InvalidHandshake, TimeoutError):
+        except (OSError, EOFError, InvalidHandshake, ConnectionClosed, TimeoutError):
             if inside:
                 raise
             raise Lost(LOST) from None
