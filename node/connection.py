@@ -185,7 +185,7 @@ class Connection:
         if lagging is None:
             return b""
         room, first, last = lagging
-        payloads = await self._node.replica.read(partial(_read_events, room.id, first, last))
+        payloads = await self._node.replica.read(partial(_read_events, room.id, first, last), stale=True)
         if not self._outbox.advance(room, first + len(payloads)):
             return await self._from_store()
         self._node.metrics.events_delivered.inc(len(payloads))

@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 import trio
 
-from node.errors import LogUnavailable, StoreCorrupt
+from node.errors import ErrorCode, LogUnavailable, RequestError, StoreCorrupt
 from node.hub import Hub
 from node.log.base import Log
 from node.metrics import Metrics
@@ -109,11 +109,18 @@ class Replica:
                 await self._write()
             store.close()
 
-    async def read(self, query: Callable[[Reader], T]) -> T:
+    async def read(self, query: Callable[[Reader], T], *, stale: bool = False) -> T:
         """Run a query against the store, in a thread, once all that is applied is in its file.
 
-        While that cannot be written, the node says so by :attr:`ready` and what is there has to do. When it meets
-        damage the replica ends, and this never returns.
+        While that cannot be written, the node says so by :attr:`ready`. What the file has then is older than what was
+        shown: there a head goes back, and who was kicked is a member. When the query meets damage the replica ends,
+        and this never returns.
+
+        Args:
+            stale: what the file has will do.
+
+        Raises:
+            RequestError: ``unavailable``: it will not.
         """
 
         def named(reader: Reader) -> T:
@@ -122,8 +129,8 @@ class Replica:
 
         async with self._reader() as reader:
             try:
-                if not self._stuck:
-                    await self._write()
+                if (self._stuck or not await self._write()) and not stale:
+                    raise RequestError(ErrorCode.UNAVAILABLE, "this node's disk is full or broken", retry_ms=1000)
                 return await trio.to_thread.run_sync(named, reader)
             except StoreCorrupt as error:
                 self._damage = error

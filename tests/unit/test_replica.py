@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from node import replica as replica_module
-from node.errors import StoreCorrupt
+from node.errors import ErrorCode, RequestError, StoreCorrupt
 from node.hub import Hub
 from node.metrics import Metrics
 from node.replica import Replica
@@ -132,7 +132,7 @@ async def test_a_failing_disk_is_waited_for_and_loses_nothing(tmp_path: Path, mo
         assert failures == []
 
 
-async def test_a_file_that_cannot_be_written_makes_it_unready_and_a_reader_does_not_hang(
+async def test_a_file_that_cannot_be_written_makes_it_unready_and_nothing_old_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replica_module, "_WRITE_EVERY_S", 0.01)
@@ -149,7 +149,10 @@ async def test_a_file_that_cannot_be_written_makes_it_unready_and_a_reader_does_
             await until(lambda: replica.applied == len(ENTRIES) and replica.caught_up)
             await until(lambda: not replica.ready)
             with trio.fail_after(1):
-                assert await replica.read(lambda reader: reader.room("a", "ana")) is None
+                with pytest.raises(RequestError) as refused:
+                    await replica.read(lambda reader: reader.room("a", "ana"))
+                assert refused.value.code is ErrorCode.UNAVAILABLE
+                assert await replica.read(lambda reader: reader.room("a", "ana"), stale=True) is None
         with trio.fail_after(1):
             await replica.wait_ready()
         assert await replica.read(lambda reader: reader.room("a", "ana")) == RoomView(1, 1, 11, False, "owner")
