@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from node.auth import sign_token
+from node.errors import CloseCode
 from node.outbox import Outbox
 from node.state.records import SendMessage
 from node.transport.websocket import Disconnected
@@ -383,3 +384,17 @@ async def test_drain_moves_everyone_away_and_names_where(tmp_path: Path) -> None
             assert await ana.end() == 4001
             assert await bo.end() == 4001
         assert node.server.connection_count == 0
+
+
+@pytest.mark.parametrize(("writes", "patience_s"), [(False, 10), (True, 20)])
+async def test_a_ping_behind_much_else_has_twice_the_time(tmp_path: Path, writes: bool, patience_s: int) -> None:
+    slow: Any = {"heartbeat_interval": 1000, "heartbeat_timeout": 10}
+    async with local_node(tmp_path, **slow) as node, talking(node.url, "ana"):
+        (connection,) = node.server._connections
+        silent_at = trio.current_time() + 1001
+        connection._writes = writes
+        for after_s in (0, patience_s - 1, patience_s):
+            assert connection._ending is None
+            connection.keep(silent_at + after_s, wall_s=0)
+        assert connection._ending is not None
+        assert connection._ending.code is CloseCode.NO_PONG
