@@ -12,13 +12,11 @@ import trio
 
 from node.client import open_client
 from node.tracing import trace_id
+from tests.node.test_traces import OF_EVERY_NODE, OF_THE_SENDERS_NODE
 from tests.scenarios import chatting
 from tests.scenarios.lab import Lab, Play, playbook
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
-
-OF_EVERY_NODE = {"message applied", "message delivered"}
-OF_THE_SENDERS_NODE = OF_EVERY_NODE | {"message received", "message appended", "message acknowledged"}
 
 
 async def test_a_message_is_followed_through_all_nodes_by_its_trace(lab: Lab, tmp_path: Path) -> None:
