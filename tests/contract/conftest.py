@@ -21,6 +21,8 @@ from node.log.sqlite_copy import SqliteLoader, SqliteSource
 from node.log.stream import STREAM
 from tests.nats_cluster import PASSWORD, USER, NatsCluster
 
+from .reading import surely
+
 
 class Backend(Protocol):
     """One place where a log is kept, empty at first."""
@@ -74,7 +76,7 @@ class JetStreamBackend:
     async def destroy(self) -> None:
         with contextlib.suppress(NotFoundError):
             async with self.connection() as nats:
-                await nats.call(lambda client: client.jsm().delete_stream(STREAM))
+                await surely(lambda: nats.call(lambda client: client.jsm().delete_stream(STREAM)))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[NatsThread]:

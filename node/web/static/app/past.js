@@ -14,14 +14,14 @@ export class Past {
     if (!again && (room.timeline.live || room.loading)) return;
     room.forget();
     room.timeline.live = true;
-    await this._page(room, {});
+    await this._pages(room);
   }
 
   /** What was said before what is known. */
   async earlier(room) {
     const { complete, first } = room.timeline;
     if (room.loading || complete || first === undefined) return;
-    await this._page(room, { before: first });
+    await this._pages(room, first);
   }
 
   /** What was said after what is known, where that does not reach to the end. */
@@ -45,32 +45,37 @@ export class Past {
     return this._link.ask("search", fields);
   }
 
-  /**
-   * What ends at `seq` and goes back at least to `from`: a page has fewer messages where they are large, so that may take more
-   * than one. Where `seq` is the end, what comes from now on goes on from it.
-   */
+  /** What ends at `seq` and goes back at least to `from`. Where `seq` is the end, what comes from now on goes on from it. */
   async _upTo(room, seq, from) {
     const { timeline } = room;
     const { live, reach } = timeline;
     Object.assign(timeline, { live: seq >= room.head, reach: seq });
     try {
-      for (let before = seq + 1; before > from && timeline === room.timeline; ) before = await this._page(room, { before });
+      await this._pages(room, seq + 1, from);
     } catch (error) {
       Object.assign(timeline, { live, reach }); // what did not come is asked for again
       throw error;
     }
   }
 
-  /** Returns the seq of its first message; 0 where there is none. */
-  async _page(room, where) {
+  /**
+   * What is before `before` (the end, if left out): a page, or as many as it takes to go back to `from`, for a page has fewer
+   * messages where they are large. They are shown together: one by one there would be a hole above the last of them.
+   */
+  async _pages(room, before, from = Infinity) {
     const { timeline } = room;
+    const found = [];
+    let beginning;
     room.loading = true;
     this._changed();
     try {
-      const { msgs, first } = await this._link.ask("history", { room: room.id, limit: PAGE, ...where });
-      timeline.add(msgs);
-      if (msgs.length === 0 || timeline.first <= first) timeline.complete = true;
-      return msgs[0]?.seq ?? 0;
+      do {
+        const { msgs, first } = await this._link.ask("history", { room: room.id, limit: PAGE, before });
+        found.push(...msgs);
+        [before, beginning] = [msgs[0]?.seq ?? 0, first];
+      } while (before > from && timeline === room.timeline);
+      timeline.add(found);
+      if (before <= beginning) timeline.complete = true;
     } finally {
       room.loading = false;
       this._changed();
