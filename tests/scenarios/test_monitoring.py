@@ -63,6 +63,11 @@ def look_now(lab: Lab, *hosts: str) -> None:
         lab.ssh(host, "systemctl start chat-metrics.service", timeout_s=120)
 
 
+def is_there(lab: Lab) -> bool:
+    """Whether a host is monitored."""
+    return "chat-metrics" in lab.ssh("host1", "systemctl list-timers --all")
+
+
 @pytest.fixture(scope="module")
 def monitored(lab: Lab) -> Iterator[Lab]:
     """The lab with its monitoring, which goes again."""
@@ -72,7 +77,7 @@ def monitored(lab: Lab) -> Iterator[Lab]:
     lab.ssh("host1", f"sh -c 'docker config rm {STACK}.window 2>/dev/null || true'")
     play = playbook("monitoring", "-e", "state=absent")
     assert play.code == 0, play.output[-4000:]
-    assert "chat-metrics" not in lab.ssh("host1", "systemctl list-timers --all")
+    assert not is_there(lab)
 
 
 @pytest.mark.long
@@ -80,6 +85,14 @@ def test_a_second_run_changes_nothing(monitored: Lab) -> None:
     assert monitored
     play = playbook("monitoring")
     assert (play.code, play.changed) == (0, 0), play.output[-4000:]
+
+
+@pytest.mark.long
+def test_site_takes_it_away_and_sets_it_up_as_the_inventory_says(monitored: Lab) -> None:
+    for enabled, changes in (("false", True), ("true", True), ("true", False)):
+        play = playbook("site", "-e", f"monitoring_enabled={enabled}")
+        assert (play.code, play.changed > 0) == (0, changes), play.output[-4000:]
+        assert is_there(monitored) == (enabled == "true")
 
 
 def test_everything_is_seen(monitored: Lab) -> None:
