@@ -155,7 +155,7 @@ def next_join_shows(index: Index) -> Iterator[Violation]:
         known = sweep.before(join.begin)
         if known is not None and known.seq > join.head and not _was_not_ready(index, join):
             text = f"the join on {join.node} shows {join.head}, and {known.seq} was acknowledged"
-            yield Violation(8, "lost", text, [known.entry, join])
+            yield Violation(8, "stale", text, [known.entry, join])
 
 
 def _was_not_ready(index: Index, join: Join) -> bool:
@@ -183,10 +183,10 @@ def head_never_back(index: Index) -> Iterator[Violation]:
         if known is not None and known.seq > (call.head or 0):
             witness = [cut(known.entry) if isinstance(known.entry, Page) else known.entry]
             witness += [cut(call) if isinstance(call, Page) else call]
-            yield Violation(11, "lost", f"{call.node} had {known.seq} and shows {call.head}", witness)
+            yield Violation(11, "stale", f"{call.node} had {known.seq} and shows {call.head}", witness)
     for join in index.joins.values():
         if join.reason == "position_ahead" and join.epoch == join.since_epoch:
-            yield Violation(11, "lost", f"{join.since} was there, and is ahead now", [join])
+            yield Violation(11, "stale", f"{join.since} was there, and is ahead now", [join])
     yield from _restores(index)
 
 

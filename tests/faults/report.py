@@ -109,7 +109,7 @@ def report(index: Index, violations: Sequence[Violation]) -> Report:
         longest_send_s=max(waits, default=0.0),
         faults=faults,
         kinds=kinds(faults),
-        found={harm: harms[harm] for harm in ("lost", "repeated", "reordered", "wrong", "slow")},
+        found={harm: harms[harm] for harm in ("lost", "repeated", "reordered", "wrong", "stale", "slow")},
         stopped=[stop.reason for stop in index.stopped],
     )
 

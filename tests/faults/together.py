@@ -50,7 +50,7 @@ def _totals(reports: Sequence[Report]) -> str:
     seeds = ", ".join(str(made.seed) for made in reports)
     lasted_s = sum(made.lasted_s for made in reports)
     fates = ", ".join(f"{total(name)} {name}" for name in ("acknowledged", "refused", "unknown"))
-    harms = ", ".join(f"{sum(made.found[harm] for made in reports):,} {harm}" for harm in reports[0].found)
+    harms = ", ".join(f"{sum(made.found.get(harm, 0) for made in reports):,} {harm}" for harm in reports[0].found)
     lines = [
         f"Seeds {seeds}; {lasted_s:,.0f} s in all; {total('operations')} operations.",
         f"Messages: {total('messages')} sent, {fates}.",

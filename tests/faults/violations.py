@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests.faults.history import Entry, Event, Final, Page, Said, shown
 
-What = Literal["lost", "repeated", "reordered", "wrong", "slow"]
+What = Literal["lost", "repeated", "reordered", "wrong", "stale", "slow"]
 
 NAMES = {
     1: "what is acknowledged stays, once, in its place, on every node",
@@ -36,7 +36,7 @@ class Violation(Struct):
 
     Attributes:
         number: of the invariant, a key of :data:`NAMES`.
-        what: the kind of harm.
+        what: the kind of harm; stale is what was shown too late, or no more for a while; it is not lost.
         witness: the few events that show it.
     """
 

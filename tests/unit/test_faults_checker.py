@@ -40,6 +40,11 @@ def test_every_invariant_has_a_plant() -> None:
     assert {number for number, *_ in PLANTS} == set(NAMES) == {*CHECKS, 13}
 
 
+def test_what_is_shown_too_late_is_not_called_lost() -> None:
+    found = [one for number, _, plant, _ in PLANTS if number in (8, 11) for one in check(plant(clean()))]
+    assert {one.what for one in found if one.number in (8, 11)} == {"stale", "wrong"}
+
+
 def test_a_good_history_passes() -> None:
     assert told(check(clean())) == "all 13 invariants hold"
 

@@ -85,7 +85,7 @@ def test_several_runs_become_one_table(tmp_path: Path, capsys: pytest.CaptureFix
     assert lines[5:] == [
         "Seeds 1, 2; 44 s in all; 32 operations.",
         "Messages: 12 sent, 8 acknowledged, 2 refused, 2 unknown.",
-        "Found: 0 lost, 0 repeated, 0 reordered, 0 wrong, 0 slow.",
+        "Found: 0 lost, 0 repeated, 0 reordered, 0 wrong, 0 stale, 0 slow.",
         "Seed 2 could not go on: docker exec failed",
     ]
     assert main(["together", str(tmp_path)]) == 2
