@@ -50,24 +50,41 @@ def test_an_engine_that_cannot_start(tmp_path: Path, no_engine: dict[str, str]) 
 @pytest.mark.parametrize("ci", ["", "true"])
 def test_all_tests_without_an_engine(tmp_path: Path, no_engine: dict[str, str], ci: str) -> None:
     """`make test` does what it can, says loudly what it left out, and only the build server calls that a failure."""
-    for tool in ("make", "pytest"):
-        program(tmp_path / "bin" / tool, f"echo {tool} $@")
-    shutil.copytree(ROOT / "tests" / "lab", tmp_path / "tests" / "lab")
-    shutil.copy(ROOT / "tests" / "all", tmp_path / "tests" / "all")
-    settings = tmp_path / "tests" / "lab" / "vars.yml"
-    settings.write_text(
-        settings.read_text().replace("/var/log/", f"{tmp_path}/").replace("/run/chat-lab", f"{tmp_path}")
-    )
-
-    done = subprocess.run(
-        [tmp_path / "tests" / "all"], env={**no_engine, "CI": ci}, capture_output=True, text=True, check=False
-    )
+    program(tmp_path / "bin" / "pytest", "echo pytest $@")
+    done = all_tests(tmp_path, {**no_engine, "CI": ci})
     assert "no such luck" in done.stdout, done.stdout
     assert LEFT_OUT in done.stdout
     assert "make check" in done.stdout
-    assert "pytest -q --durations=15 tests/contract tests/node tests/browser\n" in done.stdout
+    assert "--durations=15 tests/contract tests/node tests/browser\n" in done.stdout
     assert "make up" not in done.stdout
     assert done.returncode == (1 if ci else 0), done.stdout
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("failed", "again", "code"), [(5, 0, 0), (1, 1, 1), (6, 0, 1)])
+def test_the_few_that_failed_are_run_once_more(
+    tmp_path: Path, no_engine: dict[str, str], failed: int, again: int, code: int
+) -> None:
+    """Once: what fails twice is wrong, and so is what fails in many places."""
+    report = f'<testsuite errors="0" failures="{failed}" skipped="7" tests="9">'
+    script = f"case $* in *--last-failed*) exit {again};; *) echo '{report}' >.make/processes.xml; exit 1;; esac"
+    program(tmp_path / "bin" / "pytest", script)
+    done = all_tests(tmp_path, no_engine)
+    assert done.returncode == code, done.stdout
+    repeated = "processes-first" if failed <= 5 else "nothing"
+    assert f"failed: {'processes' if code else 'nothing'}, repeated: {repeated} " in done.stdout
+
+
+def all_tests(directory: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What `make test` runs, with a make that only tells what it was asked for."""
+    program(directory / "bin" / "make", "echo make $@")
+    shutil.copytree(ROOT / "tests" / "lab", directory / "tests" / "lab")
+    shutil.copy(ROOT / "tests" / "all", directory / "tests" / "all")
+    settings = directory / "tests" / "lab" / "vars.yml"
+    settings.write_text(
+        settings.read_text().replace("/var/log/", f"{directory}/").replace("/run/chat-lab", f"{directory}")
+    )
+    return subprocess.run([directory / "tests" / "all"], env=environment, capture_output=True, text=True, check=False)
 
 
 def program(path: Path, script: str) -> None:
