@@ -78,11 +78,14 @@ async def test_a_bad_version_is_taken_back_and_told(lab: Lab, first_image: str, 
 @pytest.mark.timeout(1200)
 async def test_a_version_that_was_taken_back_may_come_again(lab: Lab, first_image: str) -> None:
     """And is taken back again: each is a release of its own."""
-    for arguments in (("update", "-e", "version=v2"), ("rollback",)) * 2:
-        play = await _play(*arguments)
-        assert play.code == 0, play.output[-3000:]
-        images = await trio.to_thread.run_sync(_images, lab)
-        assert (images == {first_image}) == (arguments[0] == "rollback")
+    async with chatting.talk(lab, "scenario.again") as going, sampling.ready_nodes(lab) as samples:
+        for arguments in (("update", "-e", "version=v2"), ("rollback",)) * 2:
+            play = await _play(*arguments)
+            assert play.code == 0, play.output[-3000:]
+            images = await trio.to_thread.run_sync(_images, lab)
+            assert (images == {first_image}) == (arguments[0] == "rollback")
+    assert samples.fewest >= 2, f"{samples.ready.count(1)} looks saw one node, {samples.ready.count(0)} none"
+    going.check(await chatting.histories(lab, going.room))
 
 
 @pytest.mark.long
