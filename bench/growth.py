@@ -48,8 +48,10 @@ def _talk(rooms: int, members: int, **more: object) -> Spec:
 
 
 def measure_after(kind: str, directory: Path, spec: Spec) -> Measured:
-    """A node that has a past, alone or at work."""
+    """A node that has a past, alone or at work, started once before: to build its store takes memory of its own."""
     write_log(directory / "node" / "data", spec.get("messages", 0), spec.get("rooms_before", 0))
+    with chat_node(directory):
+        pass
     with chat_node(directory) as server:
         return load(server, {"work": "memory", **spec})
 
@@ -86,7 +88,7 @@ SERIES: Mapping[str, Series] = {
         "MB",
         "memory",
         1e6,
-        {messages: {"messages": messages} for messages in (1000, 10_000, 100_000, 1_000_000)},
+        {messages: {"messages": messages} for messages in (1000, 10_000, 100_000, 1_000_000, 10_000_000)},
         measure_after,
     ),
 }

@@ -18,6 +18,8 @@ from tests.node.process import CHAT_NODE, NodeProcess, until
 KEY = "a-key-that-is-long-enough-for-hs256"
 _PEERS = Path(__file__).with_name("peers")
 _START_TIMEOUT_S = 20.0
+_REBUILD_TIMEOUT_S = 1200.0
+"""A node that starts on ten million messages takes minutes."""
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
 
@@ -71,8 +73,8 @@ def chat_node(directory: Path, *, clustered: bool = False) -> Iterator[Server]:
         node.program = pinned(SERVER_CORE, CHAT_NODE)
         stack.callback(node.kill)
         node.start()
-        node.wait_serving()
-        until(lambda: node.readiness()["ready"])
+        node.wait_serving(_REBUILD_TIMEOUT_S)
+        until(lambda: node.readiness()["ready"], _REBUILD_TIMEOUT_S)
         yield Server(CLUSTER if clustered else CHAT, node.port, [node.process.pid], node)
 
 

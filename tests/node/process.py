@@ -130,7 +130,7 @@ class NodeProcess:
         """The log lines so far."""
         return [json.loads(line) for line in self.output.splitlines() if line.startswith("{") and line.endswith("}")]
 
-    def wait_serving(self) -> None:
+    def wait_serving(self, patience_s: float = START_TIMEOUT_S) -> None:
         """Wait for the line that says so, and learn the ports from it."""
 
         def serving() -> dict[str, Any] | None:
@@ -138,7 +138,7 @@ class NodeProcess:
             assert self._process.poll() is None, self.output
             return next((line for line in self.lines() if line["event"] == "serving"), None)
 
-        until(serving, START_TIMEOUT_S)
+        until(serving, patience_s)
         line = serving()
         assert line is not None
         self._settings["websocket_port"] = line["websocket"].rpartition(":")[2]
