@@ -29,6 +29,12 @@ SELECT message.place, COALESCE(message.payload, event.payload) FROM message JOIN
 """
 _SAID = "SELECT id, event.payload FROM message JOIN event USING (id) WHERE said = ? ORDER BY place DESC"
 
+# Of the search: each write adds a part to its index, and parts are merged into larger ones, some five times in the end.
+# Left to itself FTS5 does that seldom and much of it at once, tens of milliseconds in which everybody who reads waits.
+_PAGE_BYTES = 4096
+_MERGES_OF_A_PAGE = 5
+_MERGED_AT_LEAST = 8
+
 DIGEST_EVERY = 100
 """So many entries lie between two digests by which replicas are compared while they move."""
 
@@ -183,6 +189,13 @@ class Store:
         for room_no, seq in changes.messages.keys() - changes.places.keys():
             if changes.kept(room_no, seq):
                 self._rewrite(event_id(room_no, seq), changes.messages[room_no, seq])
+        if changes.messages:
+            self._merge_index(sum(len(message.body) for message in changes.messages.values()))
+
+    def _merge_index(self, added_bytes: int) -> None:
+        """Merge about as much of the search's index as keeps up with what was added."""
+        pages = max(_MERGED_AT_LEAST, _MERGES_OF_A_PAGE * added_bytes // _PAGE_BYTES)
+        self._db.execute("INSERT INTO search (search, rank) VALUES ('merge', ?)", (pages,))
 
     def _rewrite(self, message_id: int, message: MessageEvent) -> None:
         found = self._message(message_id)
