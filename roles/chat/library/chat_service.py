@@ -27,10 +27,8 @@ options:
 """
 
 RETURN = """
-container_id: {type: str, returned: success, description: The container of the service's task.}
-node_id: {type: str, returned: success, description: The Swarm node it runs on.}
-labels: {type: dict, returned: success, description: The labels of the container.}
-image: {type: str, returned: success, description: The image of the container.}
+labels: {type: dict, returned: success, description: The labels of the service's containers.}
+image: {type: str, returned: success, description: Their image.}
 """
 
 POLL_S = 1.0
@@ -94,12 +92,7 @@ def facts(task: dict[str, Any]) -> dict[str, Any]:
     if not task:
         return {}
     container = task["Spec"]["ContainerSpec"]
-    return {
-        "container_id": task["Status"]["ContainerStatus"]["ContainerID"],
-        "node_id": task["NodeID"],
-        "labels": container.get("Labels", {}),
-        "image": container["Image"],
-    }
+    return {"labels": container.get("Labels", {}), "image": container["Image"]}
 
 
 def wait(
