@@ -170,6 +170,12 @@ def test_a_host_that_was_not_asked_is_not_missed() -> None:
     assert judged({"host1": looks.facts(1)}, probes={})["level"] == "healthy"
 
 
+def test_one_of_several_replicas_is_enough_to_hear() -> None:
+    hosts = looks.healthy()
+    put("nodes/node2/ready/peers", ["node1-2", "node3"], 2)(hosts)
+    assert judged(hosts)["level"] == "healthy"
+
+
 def test_kept_out_is_told_from_not_ready() -> None:
     failed = {"host2": {"stdout": '{"ok": false, "reason": "timed out"}'}}
     report = judged(looks.healthy(), probes=dict.fromkeys(EXPECTED, PROBED) | failed)

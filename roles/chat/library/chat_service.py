@@ -32,6 +32,8 @@ image: {type: str, returned: success, description: Their image.}
 """
 
 POLL_S = 1.0
+WIDEN_S = 30.0
+"""A replica that has no machine by then is one that the deployment tells of."""
 LOG_LINES = 30
 
 
@@ -57,7 +59,7 @@ def main() -> None:
             module.exit_json(changed=True)
         stale = ((before or {}).get("UpdateStatus") or {}).get("StartedAt") if acts else None
         seen = frozenset(task["ID"] for task in docker.tasks(name)) if acts and before else frozenset()
-        act(docker, module.params)
+        act(docker, module.params, before)
         if not module.params["wait"]:
             module.exit_json(changed=acts)
         found = wait(docker, name, stale, seen, module.params["timeout_s"], ignore_update=not acts)
@@ -76,15 +78,38 @@ def is_scaled(service: dict[str, Any] | None, replicas: int | None) -> bool:
     )
 
 
-def act(docker: Docker, parameters: dict[str, Any]) -> None:
+def act(docker: Docker, parameters: dict[str, Any], before: dict[str, Any] | None) -> None:
     """Deploy, restart or scale the service, whichever is asked for."""
-    name = f"{docker.stack_name}_{parameters['service']}"
-    if parameters["stack"]:
-        docker.deploy(slice_of(parameters["stack"], [parameters["service"]]))
+    name, stack = parameters["service"], parameters["stack"]
+    if stack:
+        widen(docker, name, before, stack["services"][name]["deploy"]["replicas"])
+        docker.deploy(slice_of(stack, [name]))
     elif parameters["force"]:
-        docker("service", "update", "--detach", "--quiet", "--force", name)
+        docker("service", "update", "--detach", "--quiet", "--force", f"{docker.stack_name}_{name}")
     elif parameters["replicas"] is not None:
-        docker("service", "update", "--detach", "--quiet", "--replicas", str(parameters["replicas"]), name)
+        scale(docker, name, parameters["replicas"])
+
+
+def scale(docker: Docker, name: str, replicas: int) -> None:
+    """Ask for another number of replicas, and for nothing else."""
+    docker("service", "update", "--detach", "--quiet", "--replicas", str(replicas), f"{docker.stack_name}_{name}")
+
+
+def widen(docker: Docker, name: str, before: dict[str, Any] | None, replicas: int) -> None:
+    """Give further replicas their machines before anything else changes.
+
+    All that is free then are those. In one step with a new definition the first replica leaves its machine as well, and
+    may find itself on another one.
+    """
+    if before is None or not 0 < before["Spec"]["Mode"]["Replicated"]["Replicas"] < replicas:
+        return
+    scale(docker, name, replicas)
+    deadline = time.monotonic() + WIDEN_S
+    while time.monotonic() < deadline:
+        placed = [task for task in docker.tasks(name) if task["DesiredState"] == "running" and task.get("NodeID")]
+        if len(placed) >= replicas:
+            return
+        time.sleep(POLL_S)
 
 
 def facts(task: dict[str, Any]) -> dict[str, Any]:

@@ -178,7 +178,9 @@ def nodes_hear_each_other(view: View) -> Iterator[Finding]:
         if node["ready"].get("ready") or "cut off" in (node["ready"].get("reason") or "")
     }
     for name, answer in sorted(talking.items()):
-        deaf = sorted(talking.keys() - {name} - set(answer.get("peers", [])))
+        # Of several replicas, node1 and node1-2, one is enough.
+        heard = {peer.partition("-")[0] for peer in answer.get("peers", [])}
+        deaf = sorted(talking.keys() - {name} - heard)
         if deaf:
             text = f"{name} does not hear {', '.join(deaf)}, which run"
             yield Finding("network", DEGRADED, text, "`ansible-playbook playbooks/network.yml`")
