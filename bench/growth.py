@@ -111,10 +111,17 @@ def measure(names: Sequence[str], *, quick: bool) -> dict[str, dict[int, float]]
     return found
 
 
+def keep(found: Mapping[str, Mapping[int, float]], file: Path) -> dict[str, dict[int, float]]:
+    """Write what was found into a file, beside the series that were measured before. Returns all of them."""
+    before = json.loads(file.read_text()) if file.exists() else {}
+    known = {name: {int(much): cost for much, cost in costs.items()} for name, costs in before.items()} | dict(found)
+    kept = {name: dict(known[name]) for name in SERIES if name in known}
+    file.write_text(json.dumps(kept, indent=1) + "\n")
+    return kept
+
+
 def draw(found: Mapping[str, Mapping[int, float]], directory: Path) -> None:
-    """Write ``growth.json`` and ``growth.png``."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
+    """Write ``growth.png``."""
     mpl.use("Agg")
     lines = -(-len(found) // _COLUMNS)
     picture = Picture(figsize=(4.6 * _COLUMNS, 2.8 * lines), layout="constrained")
@@ -145,7 +152,8 @@ def main() -> None:
         parser.error(f"no such series: {', '.join(unknown)}; there are: {' '.join(SERIES)}")
     found = measure(names, quick=arguments.quick)
     if not arguments.quick:
-        draw(found, DOCS)
+        DOCS.mkdir(parents=True, exist_ok=True)
+        draw(keep(found, DOCS / "growth.json"), DOCS)
     if not all(len(found[name]) == (1 if arguments.quick else len(SERIES[name].points)) for name in names):
         sys.exit("Some work was not done: see FAILED above.")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bench.dialects import MARK, Chat, Nats, body_of
+from bench.growth import keep
 from bench.rows import ROWS
 from bench.table import Figure, Goal, asked, markdown, median_of, number, percentile, spread, verdict
 from bench.wire import Wires, frame, mark_senders
@@ -124,3 +127,13 @@ def test_a_body_has_its_size_and_one_mark() -> None:
     body = body_of(3, 12, 5)
     assert (len(body), body.encode().count(MARK)) == (100, 1)
     assert body in Chat("k").message("r0", 3, 12, body)
+
+
+def test_a_series_is_kept_beside_those_measured_before(tmp_path: Path) -> None:
+    file = tmp_path / "growth.json"
+    keep({"history": {1000: 1.0}, "members": {2: 2.0, 10: 3.0}}, file)
+    kept = keep({"history": {1000: 4.0}, "rooms": {10: 5.0}}, file)
+    assert kept == {"members": {2: 2.0, 10: 3.0}, "rooms": {10: 5.0}, "history": {1000: 4.0}}
+    assert {
+        name: {int(much): cost for much, cost in costs.items()} for name, costs in json.loads(file.read_text()).items()
+    } == kept
