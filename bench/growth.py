@@ -50,8 +50,9 @@ def _talk(rooms: int, members: int, **more: object) -> Spec:
 def measure_after(kind: str, directory: Path, spec: Spec) -> Measured:
     """A node that has a past, alone or at work, started once before: to build its store takes memory of its own."""
     write_log(directory / "node" / "data", spec.get("messages", 0), spec.get("rooms_before", 0))
-    with chat_node(directory):
-        pass
+    with chat_node(directory) as before:
+        assert before.node is not None
+        before.node.stop()
     with chat_node(directory) as server:
         return load(server, {"work": "memory", **spec})
 
