@@ -57,6 +57,7 @@ class RawClient:
         stalls: whether it stops to read now and then.
         busy: it is at something that must not be taken for its end.
         conn, node, epoch: number of its connection, where that is, and the log's epoch there.
+        sent_away, leave_after_s: whether the node there drains, and when it wants the client to leave.
         unanswered: messages that are to be sent until they are answered, by their order.
         acknowledged: (room, seq, cid, body) of its messages.
     """
@@ -71,6 +72,8 @@ class RawClient:
     conn: int = 0
     node: str = ""
     epoch: str = ""
+    sent_away: trio.Event = field(default_factory=trio.Event)
+    leave_after_s: float = 0.0
     seats: dict[str, Seat] = field(default_factory=dict)
     unanswered: dict[int, Message] = field(default_factory=dict)
     acknowledged: list[tuple[str, int, str, str]] = field(default_factory=list)
@@ -97,12 +100,14 @@ class RawClient:
         hello = await self.setting.hello(self.user)
         async with Wire.opened(url, hello, stalls=self.stalls) as wire:
             self.conn += 1
+            self.sent_away = trio.Event()
             self.node, self.epoch = wire.welcome["node"], wire.welcome["epoch"]
             codes: list[int] = []
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._until_over, nursery.cancel_scope, codes, wire)
                     nursery.start_soon(self._storm, wire)
+                    nursery.start_soon(self._leave_when_sent_away, wire)
                     nursery.start_soon(self._use, wire, act)
             finally:
                 self._over(codes[0] if codes else 1000)
@@ -114,6 +119,13 @@ class RawClient:
     async def _storm(self, wire: Wire) -> None:
         await self.setting.wait_storm()
         await wire.abort()
+
+    async def _leave_when_sent_away(self, wire: Wire) -> None:
+        """Go when a node that drains says so. Those who stop to read are those who do not listen either."""
+        await self.sent_away.wait()
+        if not self.stalls:
+            await trio.sleep(self.leave_after_s)
+            await wire.close()
 
     async def _use(self, wire: Wire, act: Callable[[Wire], Any]) -> None:
         try:
@@ -184,6 +196,9 @@ class RawClient:
         }  # fmt: skip
 
     def _take_push(self, frame: Frame, at: float) -> None:
+        if frame["op"] == "drain":
+            self.leave_after_s = frame["reconnect_after_ms"] / 1000
+            self.sent_away.set()
         seat = self.seats.get(frame.get("room", ""))
         if seat is None or not seat.sub or "ts" not in frame:
             return
