@@ -135,7 +135,7 @@ def draw(found: Mapping[str, Mapping[int, float]], directory: Path) -> None:
 def _curve(panel: Axes, series: Series, costs: Mapping[int, float]) -> None:
     panel.plot(list(costs), list(costs.values()), marker="o", color="#1f6f8b")
     panel.set_xscale("log")
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, 1.1 * max(costs.values(), default=1.0))
     panel.set_xlabel(series.what, fontsize=8)
     panel.set_title(f"{series.title} ({series.unit})", fontsize=8)
     panel.tick_params(labelsize=7)
