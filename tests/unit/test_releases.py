@@ -21,11 +21,21 @@ def config(number: int, **content: Any) -> dict[str, Any]:
     return {"Spec": {"Labels": {"chat.release": str(number)}, "Data": data}}
 
 
-LEDGER = [config(8, version="v1"), config(9, version="v2"), config(10, version="v1"), config(11)]
+def scaled(level: str, replicas: int) -> dict[str, Any]:
+    return {"services": {"a": {"environment": {"LOG_LEVEL": level}, "deploy": {"replicas": replicas}}}}
+
+
+LEDGER = [
+    config(7, stack=scaled("INFO", 2), version="v1"),
+    config(8, stack=scaled("INFO", 1), version="v1"),
+    config(9, stack=scaled("WARNING", 1), version="v2"),
+    config(10, stack=scaled("DEBUG", 1), version="v1"),
+    config(11, stack=scaled("DEBUG", 2)),
+]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "number"), [("current", 11), ("previous", 10), ("8", 8), ("9", 9), ("v2", 9), ("v1", 10)]
+    ("wanted", "number"), [("current", 11), ("previous", 9), ("8", 8), ("9", 9), ("v2", 9), ("v1", 10)]
 )
 def test_a_release_is_found_by_its_place_its_number_or_its_version(wanted: str, number: int) -> None:
     assert stack.find_release(LEDGER, wanted)["release"] == number
@@ -35,7 +45,14 @@ def test_what_is_not_kept_is_told_with_what_is() -> None:
     with pytest.raises(RuntimeError, match=r"no release v3. Those kept: 11 \(no version\), 10 \(v1\)"):
         stack.find_release(LEDGER, "v3")
     with pytest.raises(RuntimeError, match=r"no release previous. Those kept: 8 \(v1\)"):
-        stack.find_release(LEDGER[:1], "previous")
+        stack.find_release(LEDGER[1:2], "previous")
+    with pytest.raises(RuntimeError, match="no release previous"):
+        stack.find_release(LEDGER[:2], "previous")
+
+
+def test_the_way_back_leaves_as_many_replicas_as_there_are() -> None:
+    back = stack.as_many_as({"services": {**scaled("INFO", 1)["services"], "gone": {}}}, scaled("DEBUG", 2))
+    assert back["services"] == {**scaled("INFO", 2)["services"], "gone": {}}
 
 
 def test_an_edit_reaches_the_services_in_scope_alone() -> None:
@@ -50,9 +67,7 @@ def test_an_edit_reaches_the_services_in_scope_alone() -> None:
 
 
 def test_scaling_leaves_the_stamp_of_the_tasks_that_run() -> None:
-    deployed = compose()
-    deployed["services"]["a"]["deploy"] = {"replicas": 1}
-    before = stack.stamp(deployed)
+    before = stack.stamp(compose())
     after = stack.edited(before, {"replicas": 2}, ["a"])
     assert after["services"]["a"]["deploy"]["replicas"] == 2
     assert stack.release_of(after, "a") == stack.release_of(before, "a")

@@ -42,6 +42,7 @@ def compose(key: str = "key-1") -> dict[str, Any]:
         "services": {
             name: {
                 **copy.deepcopy(service),
+                "deploy": {"replicas": 1},
                 "volumes": [{"type": "volume", "source": f"{name}-data", "target": "/data"}],
             }
             for name in "ab"

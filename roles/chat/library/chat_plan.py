@@ -7,7 +7,17 @@ import json
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.chat_stack import Docker, changes, edited, find_release, latest, restrict, slice_of, stamp
+from ansible.module_utils.chat_stack import (
+    Docker,
+    as_many_as,
+    changes,
+    edited,
+    find_release,
+    latest,
+    restrict,
+    slice_of,
+    stamp,
+)
 
 DOCUMENTATION = """
 module: chat_plan
@@ -22,7 +32,9 @@ options:
   stack: {type: dict, description: The compose file as rendered.}
   release:
     type: str
-    description: "Take the stack of this release instead: C(current), C(previous), a number, or a version."
+    description: >-
+      Take the stack of this release instead: C(current), C(previous), a number, or a version. As many replicas of each
+      service as in the current one.
   edit:
     type: dict
     description: "What to change in that release, in the services of I(scope): C(image), C(environment), C(replicas)."
@@ -98,8 +110,9 @@ def wanted_stack(module: AnsibleModule, docker: Docker) -> tuple[dict[str, Any],
     """The stack to compare with, stamped, and the version it was given, if it is an earlier release's."""
     if module.params["stack"]:
         return stamp(module.params["stack"]), ""
-    release = find_release(docker.releases(), module.params["release"])
-    stack = release["stack"]
+    releases = docker.releases()
+    release = find_release(releases, module.params["release"])
+    stack = as_many_as(release["stack"], find_release(releases, "current")["stack"])
     if module.params["edit"]:
         stack = edited(stack, module.params["edit"], module.params["scope"] or list(stack["services"]))
     return stack, release.get("version", "")

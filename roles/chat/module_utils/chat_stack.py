@@ -82,6 +82,15 @@ def edited(stack: Json, edit: Json, scope: list[str]) -> Json:
     return stamp(changed)
 
 
+def as_many_as(stack: Json, running: Json) -> Json:
+    """The stack with as many replicas of each service as another one has: their number is no part of a version."""
+    scaled = copy.deepcopy(stack)
+    for name, service in scaled["services"].items():
+        if name in running["services"]:
+            service["deploy"]["replicas"] = running["services"][name]["deploy"]["replicas"]
+    return scaled
+
+
 def release_of(stack: Json, service: str) -> str:
     """The stamp of one service of a stamped stack."""
     return str(stack["services"][service]["labels"][RELEASE_LABEL])
@@ -227,13 +236,15 @@ def references(text: str, objects: list[Json]) -> set[str]:
 def find_release(releases: list[Json], wanted: str) -> Json:
     """The content of a release: `current`, `previous`, its number, or the version it was given.
 
-    Of several with one version, the newest. Raises RuntimeError, naming those there are.
+    The previous one differs from the current one in more than numbers of replicas. Of several with one version, the
+    newest. Raises RuntimeError, naming those there are.
     """
     known = [decode(item) for item in sorted(releases, key=number, reverse=True)]
-    steps_back = {"current": 0, "previous": 1}.get(wanted, len(known))
-    if steps_back < len(known):
-        return known[steps_back]
+    if wanted == "current" and known:
+        return known[0]
     for release in known:
+        if wanted == "previous" and as_many_as(release["stack"], known[0]["stack"]) != known[0]["stack"]:
+            return release
         if wanted in (str(release["release"]), release.get("version")):
             return release
     there = ", ".join(f"{r['release']} ({r.get('version') or 'no version'})" for r in known) or "none"
