@@ -17,6 +17,7 @@ import trio
 
 from node.errors import ErrorCode, LogFull, LogUnavailable, RequestError
 from node.log.base import MAX_ENTRY_BYTES, Log
+from node.pace import Pace
 from node.state.outcome import Accepted, Outcome, Rejected
 from node.state.records import WRITTEN_VERSION, AnyRecord, encode_batch, encode_record
 from node.state.rules import AppliedBatch
@@ -78,6 +79,7 @@ class Submitter:
         self._timeout_s = timeout_s
         self._version = version
         self._tracer = tracer
+        self._pace = Pace()
         self._batch_no = 0
         self._queue: deque[_Ticket] = deque()
         self._in_log: dict[int, list[_Ticket]] = {}
@@ -146,7 +148,11 @@ class Submitter:
                 await self._arrived.wait()
                 self._arrived = trio.Event()
                 while self._queue:
-                    await self._append(self._next_batch())
+                    if (due := self._pace.due) > trio.current_time():
+                        await trio.sleep_until(due)
+                    # Meanwhile all of them may have been given up.
+                    if self._queue:
+                        await self._append(self._next_batch())
 
     def _next_batch(self) -> list[_Ticket]:
         tickets: list[_Ticket] = []
@@ -160,6 +166,7 @@ class Submitter:
 
     async def _append(self, tickets: list[_Ticket]) -> None:
         self._batch_no += 1
+        self._pace.begin(len(tickets), trio.current_time())
         self._in_log[self._batch_no] = tickets
         entry_id = f"{self.producer}:{self._batch_no}"
         data = encode_batch(self.producer, self._batch_no, [ticket.raw for ticket in tickets], self._version())

@@ -26,9 +26,9 @@ TIMEOUT_S = 15.0
 class Harness:
     """A submitter on a fake log, and a replica reduced to the rules."""
 
-    def __init__(self, max_pending: int = 10_000) -> None:
+    def __init__(self, max_pending: int, timeout_s: float) -> None:
         self.log = MemoryLog()
-        self.submitter = Submitter(self.log, max_pending, TIMEOUT_S)
+        self.submitter = Submitter(self.log, max_pending, timeout_s)
         self.state = State(NoDisk())
         self.outcomes: dict[int, Outcome] = {}
         self.told_at: dict[int, float] = {}
@@ -64,8 +64,8 @@ class Harness:
 
 
 @asynccontextmanager
-async def running(max_pending: int = 10_000) -> AsyncGenerator[Harness]:
-    harness = Harness(max_pending)
+async def running(max_pending: int = 10_000, timeout_s: float = TIMEOUT_S) -> AsyncGenerator[Harness]:
+    harness = Harness(max_pending, timeout_s)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(harness.submitter.run)
         nursery.start_soon(harness.follow)
@@ -90,6 +90,35 @@ async def test_records_that_wait_go_together(autojump_clock: trio.testing.MockCl
         assert [
             outcome.seq for _, outcome in sorted(harness.outcomes.items()) if isinstance(outcome, Accepted)
         ] == list(range(2, 102))
+
+
+async def test_what_comes_often_and_one_by_one_shares_entries(autojump_clock: trio.testing.MockClock) -> None:
+    async with running() as harness:
+        for i in range(1000):
+            harness.send(i)
+            await trio.sleep(0.001)
+        await harness.submitter.drained()
+        assert harness.said() == cids(1000)
+        assert len(harness.log.entries) < 500
+
+
+async def test_who_is_given_up_while_an_entry_waits_leaves_no_empty_one(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(timeout_s=-1) as harness:
+        # From the first look on, which is after half a second, there is one every millisecond.
+        monkeypatch.setattr("node.submitter._EXPIRY_CHECK_S", 0.001)
+        for i in range(1000):
+            harness.send(i)
+            await trio.sleep(0.0005)
+        await trio.sleep(0.01)
+        # The first of them is an entry at once; the other one would be the next, four milliseconds later.
+        harness.send(1000)
+        await trio.sleep(0.0001)
+        harness.send(1001)
+        await trio.sleep(0.01)
+        assert harness.codes()[-2:] == [None, ErrorCode.UNAVAILABLE]
+        assert all(decode_batch(data).records for data in harness.log.entries)
 
 
 async def test_batches_are_bounded_in_records_and_bytes(autojump_clock: trio.testing.MockClock) -> None:
