@@ -163,7 +163,7 @@ class Wires:
     def _take(self, wire: Wire) -> bytes:
         data = wire.sock.recv(_BUFFER_BYTES)
         if not data:
-            raise LoadError("the server closed a connection")
+            raise LoadError(f"the server closed a connection: {wire.stuck_at}")
         return data
 
     def count(self, timeout_s: float, on_own: Callable[[Wire, int], None]) -> bool:

@@ -136,7 +136,7 @@ class Outbox:
             if not room.holds(cursor):
                 self._behind[room] = None
             elif cursor < (end := room.end):
-                parts.append(room.since(cursor))
+                parts.append(room.since(cursor, self._whispers.pop(room, b"")))
                 self.cursors[room] = end
                 self._events += end - cursor
                 if at < self._oldest_at:

@@ -26,7 +26,17 @@ class Room:
         receivers: who receives the room, and the head at which each was let in; 0 until that is known.
     """
 
-    __slots__ = ("_buffer_bytes", "_frames", "_joined", "_joined_range", "_offsets", "base", "id", "receivers")
+    __slots__ = (
+        "_buffer_bytes",
+        "_frames",
+        "_joined",
+        "_joined_range",
+        "_joined_whispers",
+        "_offsets",
+        "base",
+        "id",
+        "receivers",
+    )
 
     def __init__(self, room_id: str, buffer_bytes: int) -> None:
         self.id = room_id
@@ -37,6 +47,7 @@ class Room:
         self._offsets: list[int] = [0]
         self._joined = b""
         self._joined_range = (0, 0)
+        self._joined_whispers = b""
 
     @property
     def end(self) -> int:
@@ -76,12 +87,15 @@ class Room:
         """Whether all frames from ``seq`` on are here."""
         return self.base is not None and seq >= self.base
 
-    def since(self, seq: int) -> bytes:
-        """All frames from ``seq`` on, joined; ``holds(seq)`` must be true."""
+    def since(self, seq: int, whispers: bytes = b"") -> bytes:
+        """All frames from ``seq`` on, joined, and whispers behind them; ``holds(seq)`` must be true.
+
+        Who gets the same gets the same bytes: what slow readers of a large room have yet to read is there once.
+        """
         wanted = (seq, self.end)
-        if wanted != self._joined_range:
-            self._joined = b"".join(self._frames[seq - (self.base or 0) :])
-            self._joined_range = wanted
+        if wanted != self._joined_range or whispers is not self._joined_whispers:
+            self._joined = b"".join((*self._frames[seq - (self.base or 0) :], whispers))
+            self._joined_range, self._joined_whispers = wanted, whispers
         return self._joined
 
     def unsent_bytes(self, seq: int) -> int:
@@ -97,5 +111,5 @@ class Room:
             del self._frames[:drop]
             del self._offsets[:drop]
             self.base = (self.base or 0) + drop
-            self._joined_range, self._joined = (0, 0), b""
+            self._joined_range, self._joined, self._joined_whispers = (0, 0), b"", b""
         return self.buffer_bytes - before
