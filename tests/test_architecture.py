@@ -19,7 +19,7 @@ ORDER = [
     "state.rules", "state.schema", "state.store", "state.reader", "protocol.translate", "protocol.session",
     "log.base", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.sqlite_copy",
     "log.stream", "log.jetstream", "log.jetstream_copy", "export", "restore",
-    "tracing", "room", "outbox", "hub", "submitter", "replica", "vitals", "cluster", "presence", "conversation",
+    "tracing", "room", "outbox", "hub", "pace", "submitter", "replica", "vitals", "cluster", "presence", "conversation",
     "transport.inbound", "transport.stream", "transport.handshake", "transport.websocket", "connection", "server",
     "admin_key", "api.problems", "api.bodies", "api.operations", "api.gate", "api.openapi", "api.routes", "web.pages",
     "http",
