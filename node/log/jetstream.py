@@ -46,8 +46,6 @@ _CHECK_INTERVAL_S: Final = 3.0
 """A check takes the time in which an append could be tried again, and a log rarely changes."""
 _APPEND_TIMEOUT_S: Final = 1.5
 """Short, for a retry is harmless, and the first try may have gone to a leader that is dead."""
-_CONSUME_TIMEOUT_S: Final = 1.0
-"""For the first try, since a question that is asked while a leader is elected is lost without a word; then longer."""
 _BEYOND_END_S: Final = 4.0
 """A leader that was just cut off may know less than we do, for a moment; so it is not believed at once."""
 _RESUME_DELAY_S: Final = (0.05, 0.2)
@@ -132,12 +130,11 @@ class JetStreamLog:
         return position
 
     async def tail(self, after: int) -> AsyncGenerator[Sequence[Entry]]:
-        position, patience_s, told = after, _CONSUME_TIMEOUT_S, ""
+        position, told = after, ""
         while True:
             consumer: Consumer | None = None
             try:
-                consumer = await self.nats.call(partial(self._consume, position + 1, patience_s))
-                patience_s = _CONSUME_TIMEOUT_S
+                consumer = await self.nats.call(partial(self._consume, position + 1))
                 await self._check_end(position)
                 told = ""
                 while True:
@@ -152,8 +149,6 @@ class JetStreamLog:
             except LogUnavailable as error:
                 if self._closed:
                     raise
-                if consumer is None:
-                    patience_s = min(2 * patience_s, API_TIMEOUT_S)
                 logger.info("tail_resumes", after=position, error=str(error))
             finally:
                 if consumer is not None:
@@ -201,10 +196,10 @@ class JetStreamLog:
         with trio.move_on_after(_CHECK_TIMEOUT_S), contextlib.suppress(LogUnavailable):
             await self._found()
 
-    async def _consume(self, first: int, timeout_s: float, client: Client) -> Consumer:
+    async def _consume(self, first: int, client: Client) -> Consumer:
         consumer = Consumer(client, STREAM, first, lambda: self._known_last)
         try:
-            await consumer.start(timeout_s)
+            await consumer.start()
         except nats.errors.Error:
             await consumer.close(client)  # it may have been made all the same
             raise
