@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -57,6 +58,7 @@ def test_all_tests_without_an_engine(tmp_path: Path, no_engine: dict[str, str], 
     assert "make check" in done.stdout
     assert "--durations=15 tests/contract tests/node tests/browser\n" in done.stdout
     assert "make up" not in done.stdout
+    assert re.search(r"\nengine \d+ s, check \d+ s, tools \d+ s, processes \d+ s\n", done.stdout), done.stdout
     assert done.returncode == (1 if ci else 0), done.stdout
 
 
