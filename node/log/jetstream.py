@@ -46,6 +46,11 @@ _CHECK_INTERVAL_S: Final = 3.0
 """A check takes the time in which an append could be tried again, and a log rarely changes."""
 _APPEND_TIMEOUT_S: Final = 1.5
 """Short, for a retry is harmless, and the first try may have gone to a leader that is dead."""
+_CONSUME_TIMEOUT_S: Final = 0.5
+_CONSUME_SOON_TRIES: Final = 12
+"""A question that is asked while a leader is elected is lost without a word, so until an election must be over, it is
+asked again soon. Each time it is about another consumer: one may have its place on a server that nobody reaches."""
+_CONSUME_DOUBLINGS: Final = 4
 _BEYOND_END_S: Final = 4.0
 """A leader that was just cut off may know less than we do, for a moment; so it is not believed at once."""
 _RESUME_DELAY_S: Final = (0.05, 0.2)
@@ -130,11 +135,12 @@ class JetStreamLog:
         return position
 
     async def tail(self, after: int) -> AsyncGenerator[Sequence[Entry]]:
-        position, told = after, ""
+        position, lost, told = after, 0, ""
         while True:
             consumer: Consumer | None = None
             try:
-                consumer = await self.nats.call(partial(self._consume, position + 1))
+                consumer = await self.nats.call(partial(self._consume, position + 1, consume_timeout_s(lost)))
+                lost = 0
                 await self._check_end(position)
                 told = ""
                 while True:
@@ -149,6 +155,7 @@ class JetStreamLog:
             except LogUnavailable as error:
                 if self._closed:
                     raise
+                lost += consumer is None
                 logger.info("tail_resumes", after=position, error=str(error))
             finally:
                 if consumer is not None:
@@ -196,10 +203,10 @@ class JetStreamLog:
         with trio.move_on_after(_CHECK_TIMEOUT_S), contextlib.suppress(LogUnavailable):
             await self._found()
 
-    async def _consume(self, first: int, client: Client) -> Consumer:
+    async def _consume(self, first: int, timeout_s: float, client: Client) -> Consumer:
         consumer = Consumer(client, STREAM, first, lambda: self._known_last)
         try:
-            await consumer.start()
+            await consumer.start(timeout_s)
         except nats.errors.Error:
             await consumer.close(client)  # it may have been made all the same
             raise
@@ -216,3 +223,9 @@ class JetStreamLog:
             if trio.current_time() > deadline:
                 raise LogChanged(f"stream {STREAM} ends before position {position}")
             await trio.sleep(0.25)
+
+
+def consume_timeout_s(lost: int) -> float:
+    """How long to wait for a consumer, in seconds, after so many that did not come; long at last, for slow servers."""
+    doublings = min(max(0, lost - _CONSUME_SOON_TRIES), _CONSUME_DOUBLINGS)
+    return min(_CONSUME_TIMEOUT_S * 2.0**doublings, API_TIMEOUT_S)

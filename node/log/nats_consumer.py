@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -25,8 +24,6 @@ _SILENCE_S: Final = 3.0
 _BEHIND_S: Final = 5.0
 """An entry known to be committed does not come for so long: the consumer's server does not follow the leader."""
 _PULL_EXPIRES_S: Final = 30.0
-_MAKE_TIMEOUT_S: Final = 0.5
-_MAKE_TRIES: Final = 10
 _INACTIVE_S: Final = 60.0
 """The server forgets a consumer that nobody pulls from after this."""
 _NANOSECONDS: Final = 1_000_000_000
@@ -63,8 +60,8 @@ class Consumer:
         self._awaited = 0
         self._failure: str | None = None
 
-    async def start(self) -> None:
-        """Make the consumer on the server, and ask for the first batch."""
+    async def start(self, timeout_s: float) -> None:
+        """Make the consumer on the server, within ``timeout_s``, and ask for the first batch."""
         self._subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._receive)
         config = ConsumerConfig(
             name=self._name,
@@ -75,19 +72,8 @@ class Consumer:
             mem_storage=True,
             num_replicas=1,
         )
-        await self._make(config)
+        await self._client.jsm(timeout=timeout_s).add_consumer(self._stream, config)
         await self._pull()
-
-    async def _make(self, config: ConsumerConfig) -> None:
-        """Ask for it again and again: while a leader is elected, the question is lost without a word.
-
-        It is the same consumer each time, so what is answered late counts when it is asked for again.
-        """
-        for _ in range(_MAKE_TRIES - 1):
-            with contextlib.suppress(nats.errors.TimeoutError):
-                await self._client.jsm(timeout=_MAKE_TIMEOUT_S).add_consumer(self._stream, config)
-                return
-        await self._client.jsm(timeout=_MAKE_TIMEOUT_S).add_consumer(self._stream, config)
 
     async def next_batch(self, client: Client) -> Sequence[Entry]:
         """Wait for entries and take all that have come."""
