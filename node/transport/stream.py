@@ -40,7 +40,6 @@ class SharedStream(trio.abc.Stream):
         self._stream = stream
         self._early = early
         self._ended = False
-        self._emptied = False
         self._inbound = Inbound(max_frame_bytes)
         self._heard = trio.Event()
         self._taken: trio.Event | None = None
@@ -163,28 +162,19 @@ class SharedStream(trio.abc.Stream):
         return data
 
     async def _read(self, max_bytes: int) -> bytes:
-        """As :meth:`trio.SocketStream.receive_some`, in less time, and with less that is kept while it waits.
-
-        A read that was not filled has left nothing, so the next one waits first, instead of being told so by an error.
-        """
+        """As :meth:`trio.SocketStream.receive_some`, in less time, and with less that is kept while it waits."""
         if not isinstance(self._stream, trio.SocketStream):
             return bytes(await self._stream.receive_some(max_bytes))
-        if not self._emptied:
-            await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
         while True:
             try:
-                if self._emptied:
-                    await trio.lowlevel.wait_readable(self._stream.socket)
-                data = os.read(self._stream.socket.fileno(), max_bytes)
+                return os.read(self._stream.socket.fileno(), max_bytes)
             except BlockingIOError:
-                self._emptied = True
+                await trio.lowlevel.wait_readable(self._stream.socket)
             except OSError as error:
                 if error.errno == errno.EBADF:
                     raise trio.ClosedResourceError("the connection is over") from None
                 raise trio.BrokenResourceError(str(error)) from error
-            else:
-                self._emptied = len(data) < max_bytes
-                return data
 
     def _leave_to_library(self) -> None:
         self._inbound.give_up()
