@@ -94,7 +94,10 @@ class Room:
         """
         wanted = (seq, self.end)
         if wanted != self._joined_range or whispers is not self._joined_whispers:
-            self._joined = b"".join((*self._frames[seq - (self.base or 0) :], whispers))
+            frames = self._frames[seq - (self.base or 0) :]
+            if whispers:
+                frames.append(whispers)
+            self._joined = b"".join(frames)  # which copies nothing where there is one
             self._joined_range, self._joined_whispers = wanted, whispers
         return self._joined
 

@@ -94,6 +94,11 @@ class Lab:
         assert done.returncode == 0, f"{host}: {command}: {done.stderr}"
         return done.stdout
 
+    def environment(self, node: str) -> str:
+        """The settings that the service of a node is deployed with, as JSON."""
+        template = "{{json .Spec.TaskTemplate.ContainerSpec.Env}}"
+        return self.ssh("host1", f"docker service inspect {STACK}_{node} --format '{template}'")
+
     def readyz(self, host: str) -> dict[str, object]:
         """What the node on a host says of itself; {} when it does not answer."""
         probe = "curl --silent --max-time 2 http://127.0.0.1:9090/readyz || true"

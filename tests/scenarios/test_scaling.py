@@ -42,11 +42,6 @@ def _nodes(lab: Lab) -> dict[str, str]:
     return {host: availability for host, _, availability in (line.partition(" ") for line in lines)}
 
 
-def _environment(lab: Lab) -> str:
-    template = "{{json .Spec.TaskTemplate.ContainerSpec.Env}}"
-    return lab.ssh("host1", f"docker service inspect {STACK}_node1 --format '{template}'")
-
-
 async def _play(name: str, lab: Lab, *arguments: str) -> Play:
     return await trio.to_thread.run_sync(partial(playbook, name, *arguments, inventory=lab.inventory))
 
@@ -80,7 +75,7 @@ async def test_a_second_replica_comes_goes_and_comes_and_its_machine_goes(lab: L
         # Back to before the setting, past the release that differs in replicas alone; there are as many as before.
         await _done("rollback", wider)
         assert _replicas(lab) == "2/2"
-        assert '"LOG_LEVEL=DEBUG"' not in _environment(lab)
+        assert '"LOG_LEVEL=DEBUG"' not in lab.environment("node1")
 
         refused = await _play("scale", wider, "-e", "node=node1", "-e", "replicas=3")
         assert refused.code != 0

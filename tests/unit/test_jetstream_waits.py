@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from node.log.jetstream import consume_timeout_s
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio.testing
+
+from node.errors import LogUnavailable
+from node.log.jetstream import JetStreamLog, consume_timeout_s
 from node.log.stream import API_TIMEOUT_S
 
 _ELECTION_S = 9.0
@@ -21,3 +29,22 @@ def test_a_slow_server_is_given_more_and_more_time() -> None:
     assert later == sorted(later)
     assert (later[0], later[-1]) == (1.0, API_TIMEOUT_S)
     assert consume_timeout_s(10_000) == API_TIMEOUT_S
+
+
+async def test_a_reader_counts_what_was_lost(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    log, waited = JetStreamLog(["nats://127.0.0.1:1"], None, None, 1), list[float]()
+
+    async def call(ask: Callable[..., Any]) -> None:
+        assert isinstance(ask, partial)
+        waited.append(ask.args[1])
+        if len(waited) == 16:
+            raise EOFError
+        raise LogUnavailable("nobody hears it")
+
+    monkeypatch.setattr(log.nats, "call", call)
+    with pytest.raises(EOFError):
+        await anext(log.tail(0))
+    assert waited == [consume_timeout_s(lost) for lost in range(16)]
+    assert waited[-1] > waited[0]
