@@ -64,12 +64,19 @@ pictures: tools ## take the pictures of the web client in docs/images anew
 
 .PHONY: check
 check: $(VENV)/.installed ## lint, types and unit tests: what fits in a coffee break
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 unit lint
+
+# Side by side, for ansible-lint has one processor at most.
+.PHONY: lint unit
+lint: $(VENV)/.installed
 	@$(STEP) "ruff" ruff check
 	@$(STEP) "ruff format" ruff format --check
 	@$(STEP) "mypy" mypy node tests bench
 	@$(STEP) "yamllint" yamllint --strict .
 	@$(STEP) "ansible-lint" ansible-lint --offline --strict
 	@$(STEP) "roles' variables" python tests/role_tables.py --check
+
+unit: $(VENV)/.installed
 	@$(STEP) "unit tests" pytest -q -n 2 tests/unit tests/test_architecture.py
 
 .PHONY: fuzz
