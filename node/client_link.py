@@ -23,6 +23,8 @@ from node.transport.websocket import ClientSocket, Disconnected, connect
 
 _FRAME_BYTES = 16 * 2**20
 _CONNECT_TIMEOUT_S = 5.0
+_CONNECT_SOON_S = 2.0
+"""While there are others to be tried: a machine that died without a word must not keep a client from them."""
 _BACKOFF_MIN_S = 0.1
 _BACKOFF_MAX_S = 4.0
 _STEADY_S = 5.0
@@ -154,7 +156,7 @@ class Link:
         urls = self._urls
         while self._closed is None:
             url, began = urls[0], trio.current_time()
-            end = await self._live(url)
+            end = await self._live(url, connect_timeout_s(failures, len(urls)))
             self._socket = self.node = None
             reason = str(end) if isinstance(end, Disconnected) else "the node goes away (drain)"
             logger.info("connection ended, will connect again", url=url, reason=reason)
@@ -180,13 +182,13 @@ class Link:
         self._shown_token = await token if inspect.isawaitable(token) else token
         return self._shown_token
 
-    async def _live(self, url: str) -> Drain | Disconnected:
+    async def _live(self, url: str, connect_timeout_s: float) -> Drain | Disconnected:
         """One connection, from the handshake to its end. Returns why it ended."""
         ends: list[Drain | Disconnected] = []
         try:
             token = await self._next_token()
             async with connect(
-                url, timeout_s=_CONNECT_TIMEOUT_S, max_frame_bytes=_FRAME_BYTES, ssl_context=self._ssl
+                url, timeout_s=connect_timeout_s, max_frame_bytes=_FRAME_BYTES, ssl_context=self._ssl
             ) as socket:
                 await self._say_hello(socket, token)
                 async with trio.open_nursery() as nursery:
@@ -314,6 +316,11 @@ def _names_position(request: AnyRequest) -> bool:
 
 def _another_log() -> RequestError:
     return RequestError(ErrorCode.NO_MESSAGE, "the log is another one now, with other messages at its positions")
+
+
+def connect_timeout_s(failures: int, addresses: int) -> float:
+    """How many seconds an address has to take the connection, after so many tries without one that lasted."""
+    return _CONNECT_SOON_S if failures < addresses - 1 else _CONNECT_TIMEOUT_S
 
 
 def backoff_s(rounds: int) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from tests.faults.clients.setting import Setting
-from tests.faults.clients.wire import Answer, Frame, Lost, Wire
+from tests.faults.clients.wire import OPEN_S, OPEN_SOON_S, Answer, Frame, Lost, Wire
 from tests.faults.history import Ended, Event, Join, Outcome, Push, Said, Send
 
 _BACKOFF_S = 1.0
@@ -88,17 +88,17 @@ class RawClient:
         A node that does not let it in is left for the next one at once; a pause comes once all of them were tried.
         """
         while True:
-            for url in self.random.sample(self.urls, len(self.urls)):
+            for others, url in enumerate(self.random.sample(self.urls, len(self.urls)), 1 - len(self.urls)):
                 with suppress(Lost):
-                    await self._live(url, act)
+                    await self._live(url, OPEN_SOON_S if others else OPEN_S, act)
                     break
             else:
                 await trio.sleep(self.random.uniform(0, _BACKOFF_S))
 
-    async def _live(self, url: str, act: Callable[[Wire], Any]) -> None:
+    async def _live(self, url: str, open_s: float, act: Callable[[Wire], Any]) -> None:
         """Raises Lost if there is no connection to be had."""
         hello = await self.setting.hello(self.user)
-        async with Wire.opened(url, hello, stalls=self.stalls) as wire:
+        async with Wire.opened(url, hello, open_s, stalls=self.stalls) as wire:
             self.conn += 1
             self.sent_away = trio.Event()
             self.node, self.epoch = wire.welcome["node"], wire.welcome["epoch"]

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import trio
@@ -18,7 +18,9 @@ from tests.faults.history import Recorder
 LOST = 1006
 _PING_S = 2.0
 _PONG_S = 1.9  # less than _PING_S: the library waits for the difference before the next ping
-_OPEN_S = 5.0
+OPEN_S: Final = 5.0
+OPEN_SOON_S: Final = 2.0
+"""While there are other nodes to be tried: one that is silent must not keep a client from them."""
 _CLOSE_S = 2.0
 _MAX_FRAME_BYTES = 16 * 2**20
 _NARROW_BYTES = 4096
@@ -65,18 +67,21 @@ class Wire:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, url: str, hello: dict[str, str], *, stalls: bool = False) -> AsyncIterator[Wire]:
+    async def opened(
+        cls, url: str, hello: dict[str, str], open_s: float = OPEN_S, *, stalls: bool = False
+    ) -> AsyncIterator[Wire]:
         """A connection for as long as the block runs.
 
         Args:
             hello: who it is, as fields of hello.
+            open_s: seconds that the node has to take the connection.
             stalls: it is to be read slowly: little is taken in ahead, and no pong is missed.
 
         Raises:
             Lost: there is none to be had; not raised once the block runs.
         """
         try:
-            stream = await _narrow(url) if stalls else None
+            stream = await _narrow(url, open_s) if stalls else None
         except OSError:
             raise Lost(LOST) from None
         opening = connect(
@@ -84,7 +89,7 @@ class Wire:
             stream=stream,
             proxy=None,
             compression=None,
-            open_timeout=_OPEN_S,
+            open_timeout=open_s,
             ping_interval=None if stalls else _PING_S,
             ping_timeout=_PONG_S,
             close_timeout=_CLOSE_S / 2,
@@ -108,7 +113,7 @@ class Wire:
             raise Lost(LOST) from None
 
     async def _hello(self, hello: dict[str, str]) -> None:
-        with trio.move_on_after(_OPEN_S):
+        with trio.move_on_after(OPEN_S):
             await self._transmit({"id": 0, "op": "hello", "v": [1], "client": "faults", **hello})
             frame = await self._receive()
             if "ok" not in frame:
@@ -187,12 +192,12 @@ class Wire:
             raise Lost(closed.rcvd.code if closed.rcvd else LOST) from None
 
 
-async def _narrow(url: str) -> trio.SocketStream:
+async def _narrow(url: str, open_s: float) -> trio.SocketStream:
     """A connection that takes in little while nobody reads."""
     parts = urlsplit(url)
     socket = trio.socket.socket()
     socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, _NARROW_BYTES)
-    with trio.move_on_after(_OPEN_S):
+    with trio.move_on_after(open_s):
         await socket.connect((parts.hostname, parts.port))
         return trio.SocketStream(socket)
     raise Lost(LOST)

@@ -2,6 +2,7 @@
 // Protocol: docs/protocol.md. The rules of coming back are those of the reference client, node/client_link.py.
 
 const CONNECT_TIMEOUT_MS = 5_000;
+const CONNECT_SOON_MS = 2_000;
 const BACKOFF_MIN_MS = 100;
 const BACKOFF_MAX_MS = 10_000;
 const STEADY_MS = 5_000;
@@ -106,10 +107,16 @@ export class Link {
     socket.onopen = () => this._hello();
     socket.onmessage = (message) => this._take(JSON.parse(message.data));
     socket.onclose = (close) => this._end(close.code, close.reason);
-    this._after("connect", CONNECT_TIMEOUT_MS, () => this._end(CLOSE_LOST, "no answer"));
+    // While there are others to be tried, a machine that died without a word must not keep this client from them.
+    this._expect(this._failures < this._urls.length - 1 ? CONNECT_SOON_MS : CONNECT_TIMEOUT_MS);
+  }
+
+  _expect(ms) {
+    this._after("connect", ms, () => this._end(CLOSE_LOST, "no answer"));
   }
 
   _hello() {
+    this._expect(CONNECT_TIMEOUT_MS);
     const id = ++this._lastId;
     const hello = { id, op: "hello", v: [1], client: CLIENT, ...this._how.credentials() };
     const resolve = (welcome) => this._welcome(welcome);
