@@ -1,8 +1,9 @@
-"""One client: reader and writer in one nursery that nothing a peer does can escape.
+"""One client, in a nursery that nothing a peer does can escape.
 
-The reader hands one frame after the other to the conversation. The writer alone writes. What time alone brings about,
-as a ping or a token's end, is looked at for all connections together, by :meth:`node.server.Server.keep`: a task for
-each of them would be a fifth of what an idle connection takes.
+The reader hands one frame after the other to the conversation. What waits for the client is written by the flusher, as
+far as the kernel takes it; only where something must be waited for, a writer of the connection's own does the rest.
+What time alone brings about, as a ping or a token's end, is looked at for all connections together, by
+:meth:`node.server.Server.keep`: a task for each of them would be a fifth of what an idle connection takes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import trio
 
 from node.conversation import PAGE_BYTES, Conversation, Node
 from node.errors import CloseCode, CloseConnection
+from node.flusher import Flusher
 from node.outbox import Outbox
 from node.protocol.frames import text_frame
 from node.state.model import Account
@@ -36,14 +38,15 @@ class Connection:
         node: what it shares with the others.
         socket: owned from now on.
         nursery: the connection's own, in which :meth:`run` is called; cancelled when the connection is over.
+        flusher: calls when something waits for the client.
     """
 
-    def __init__(self, node: Node, socket: ServerSocket, nursery: trio.Nursery) -> None:
+    def __init__(self, node: Node, socket: ServerSocket, nursery: trio.Nursery, flusher: Flusher) -> None:
         self.id = secrets.token_hex(8)
         self._node = node
         self._socket = socket
         self._nursery = nursery
-        self._outbox = Outbox(node.settings.max_unsent_bytes, self._too_slow)
+        self._outbox = Outbox(node.settings.max_unsent_bytes, self._too_slow, partial(flusher.add, self._flush))
         self._conversation = Conversation(node, self._outbox, self.id)
         self._outbox.on_account = self._account_changed
         if node.tracer is not None:
@@ -54,6 +57,7 @@ class Connection:
         self._pinged_at = -math.inf
         self._ending: CloseConnection | None = None
         self._gone = False
+        self._closed = False
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Close the connection: what is being written is finished first, if the peer reads on."""
@@ -99,8 +103,14 @@ class Connection:
             self.end(CloseCode.NO_PONG, "no pong")
 
     async def run(self) -> None:
-        """Serve the client until one side ends it."""
-        self._nursery.start_soon(self._write)
+        """Serve the client until one side ends it, and then until it is closed."""
+        try:
+            await self._serve()
+            await trio.sleep_forever()  # the writer says goodbye, then cancels the nursery
+        finally:
+            self._closed = True
+
+    async def _serve(self) -> None:
         try:
             await self._converse()
         except CloseConnection as close:
@@ -134,13 +144,36 @@ class Connection:
         finally:
             self._busy = False
 
+    def _flush(self) -> None:
+        """Write what waits, if nothing must be waited for. For every receiver of every message: keep it short."""
+        if self._writes or self._closed:
+            return
+        if self._over:
+            self._start_writer()
+        elif frames := self._outbox.take():
+            self._node.metrics.sent_bytes.inc(len(frames))
+            if self._socket.send_now(frames):
+                self._count_written()
+            else:
+                self._start_writer()
+        if self._outbox.lags:
+            self._start_writer()
+
+    def _start_writer(self) -> None:
+        if not self._writes:
+            self._writes = True
+            self._nursery.start_soon(self._write)
+
     async def _write(self) -> None:
-        """The only writer of data. Ends the connection, once what was due by then has been said."""
+        """Write until nothing waits. Ends the connection if it is over, once what was due by then has been said."""
         try:
+            await self._send(b"")  # what the flusher has left
             while not self._over:
-                await self._outbox.wait()
-                while not self._over and (frames := self._outbox.take() or await self._from_store()):
+                if frames := self._outbox.take() or await self._from_store():
                     await self._send(frames)
+                elif not self._outbox.due:
+                    self._writes = False
+                    return
             await self._take_leave()
         except Disconnected:
             await self._socket.part()
@@ -155,7 +188,7 @@ class Connection:
     def _finish(self) -> None:
         """Have the writer end the connection, in good time."""
         self._nursery.cancel_scope.deadline = trio.current_time() + _CLOSE_GRACE_S
-        self._outbox.wake()
+        self._outbox.call()
 
     async def _take_leave(self) -> None:
         if self._ending is None:
@@ -166,11 +199,12 @@ class Connection:
         await self._socket.close(self._ending.code, self._ending.reason)
 
     async def _send(self, frames: bytes) -> None:
-        metrics = self._node.metrics
-        metrics.sent_bytes.inc(len(frames))
-        self._writes = True
+        self._node.metrics.sent_bytes.inc(len(frames))
         await self._socket.send_frames(frames, _WRITE_TIMEOUT_S)
-        self._writes = False
+        self._count_written()
+
+    def _count_written(self) -> None:
+        metrics = self._node.metrics
         events, published_at = self._outbox.written()
         metrics.events_delivered.inc(events)
         if published_at < math.inf:

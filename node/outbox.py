@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import trio
-
 from node.protocol.frames import text_frame
 from node.room import Room
 from node.state.model import Account
 
 
 class Outbox:
-    """The sending side of a connection, filled by the hub and the session, emptied by the one writer.
+    """The sending side of a connection, filled by the hub and the session, emptied by the connection.
 
     Args:
         max_unsent_bytes: past that, the reader at the other end is too slow.
         on_slow: called once when that happens.
+        on_due: called when there is something to take, once until it is taken.
 
     Attributes:
+        due: whether there may be something to take.
         cursors: the rooms that are received, and the next seq of each.
         spans: room, first seq and the one after the last of what was taken, where messages are traced; None elsewhere.
         on_account: told when the local account of this user's name has changed.
@@ -33,21 +33,26 @@ class Outbox:
         "_events",
         "_max_unsent_bytes",
         "_oldest_at",
+        "_on_due",
         "_on_slow",
         "_queued",
-        "_wake",
         "_whispers",
         "cursors",
+        "due",
         "on_account",
         "spans",
     )
 
-    def __init__(self, max_unsent_bytes: int, on_slow: Callable[[], None]) -> None:
+    def __init__(
+        self, max_unsent_bytes: int, on_slow: Callable[[], None], on_due: Callable[[], None] = lambda: None
+    ) -> None:
+        self.due = False
         self.cursors: dict[Room, int] = {}
         self.spans: list[tuple[str, int, int]] | None = None
         self.on_account: Callable[[Account], None] = lambda account: None
         self._max_unsent_bytes = max_unsent_bytes
         self._on_slow = on_slow
+        self._on_due = on_due
         self._before: list[bytes] = []
         self._after: list[bytes] = []
         self._whispers: dict[Room, bytes] = {}
@@ -58,7 +63,6 @@ class Outbox:
         self._events = 0
         self._oldest_at = math.inf
         self._behind: dict[Room, None] = {}
-        self._wake = trio.Event()
 
     @property
     def queued_bytes(self) -> int:
@@ -88,7 +92,7 @@ class Outbox:
         self._queued += by_bytes
         if self._queued > self._max_unsent_bytes:
             self._on_slow()
-        self._wake.set()
+        self.call()
 
     def notify(self, room: Room, at: float) -> None:
         """The room has something new since ``at``. For every receiver at every flush of the hub: keep it short."""
@@ -97,13 +101,13 @@ class Outbox:
                 self._on_slow()
             return
         self._dirty[room] = at
-        self._wake.set()
+        self.call()
 
     def follow(self, room: Room, seq: int) -> None:
         """Send the room's events from ``seq`` on."""
         self.cursors[room] = seq
         self._dirty[room] = math.inf
-        self._wake.set()
+        self.call()
 
     def forget(self, room: Room) -> None:
         """Send nothing more of the room, not even what waits."""
@@ -119,17 +123,15 @@ class Outbox:
             self._events += room.end - max(cursor, room.base)
             self.answer_frame(room.since(max(cursor, room.base)))
 
-    def wake(self) -> None:
-        """Make :meth:`wait` return."""
-        self._wake.set()
-
-    async def wait(self) -> None:
-        """Return when there may be something to take."""
-        await self._wake.wait()
-        self._wake = trio.Event()
+    def call(self) -> None:
+        """Say that there may be something to take."""
+        if not self.due:
+            self.due = True
+            self._on_due()
 
     def take(self) -> bytes:
         """Everything that can be sent now, in order; moves the cursors."""
+        self.due = False
         parts, self._before = self._before, []
         for room, at in self._dirty.items():
             cursor = self.cursors[room]
@@ -158,6 +160,11 @@ class Outbox:
         self._events, self._oldest_at = 0, math.inf
         return written
 
+    @property
+    def lags(self) -> bool:
+        """Whether :meth:`behind` may have a room."""
+        return bool(self._behind)
+
     def behind(self) -> tuple[Room, int, int] | None:
         """A room whose next events must come from the store: the room, first and last seq; None if there is none."""
         while self._behind:
@@ -167,7 +174,7 @@ class Outbox:
                 return room, cursor, room.base - 1
             del self._behind[room]
             self._dirty[room] = math.inf
-            self._wake.set()
+            self.call()
         return None
 
     def advance(self, room: Room, seq: int) -> bool:

@@ -13,6 +13,7 @@ import trio
 from node.connection import Connection
 from node.conversation import Node
 from node.errors import CloseCode
+from node.flusher import Flusher
 from node.protocol.pushes import Drain, encode
 from node.transport.handshake import HandshakeRefused, Origins, refuse
 from node.transport.websocket import accept
@@ -42,6 +43,7 @@ class Server:
         self._node = node
         edges = tuple(f"https://{urlsplit(url).netloc}" for url in settings.edge_urls)
         self._origins = Origins(settings.allowed_origins, settings.http_port, edges)
+        self._flusher = Flusher()
         self._connections: set[Connection] = set()
         self._handshakes = 0
         self._refusals = 0
@@ -57,6 +59,7 @@ class Server:
         """Serve whoever connects, for ever."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.keep)
+            nursery.start_soon(self._flusher.run)
             await trio.serve_listeners(self.serve, [trio.SocketListener(socket)], handler_nursery=nursery)
 
     async def serve(self, stream: trio.abc.HalfCloseableStream) -> None:
@@ -95,11 +98,10 @@ class Server:
             return
         finally:
             self._handshakes -= 1
-        connection = Connection(self._node, socket, nursery)
+        connection = Connection(self._node, socket, nursery, self._flusher)
         self._connections.add(connection)
         try:
             await connection.run()
-            await trio.sleep_forever()  # the writer says goodbye, then cancels the nursery
         finally:
             self._connections.discard(connection)
             self._left.set()

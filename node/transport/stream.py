@@ -44,12 +44,26 @@ class SharedStream(trio.abc.Stream):
         self._heard = trio.Event()
         self._taken: trio.Event | None = None
         self._lock = trio.StrictFIFOLock()
+        self._rest: bytes | memoryview = b""
         self.torn = False
         self.closing = False
         self.heard_at = trio.current_time()
 
+    def send_now(self, data: bytes) -> bool:
+        """Send what the kernel takes at once; False if that is not all. The rest then goes ahead of what is sent next.
+
+        This is the hot path. Not to be called again before the rest has gone.
+        """
+        if self._ended or self.closing:
+            return False
+        sent = 0 if self._lock.locked() or self.torn else self._send_at_once(data)
+        if sent == len(data):
+            return True
+        self._rest = memoryview(data)[sent:]  # no copy: many may wait for the same
+        return False
+
     async def send_all(self, data: bytes | bytearray | memoryview, timeout_s: float = math.inf) -> None:
-        """Send everything, after whoever sends now. This is the hot path: what the kernel takes at once is not awaited.
+        """Send everything, after whoever sends now, and after the rest of :meth:`send_now`.
 
         Args:
             timeout_s: how long it may take where it must be awaited.
@@ -68,16 +82,20 @@ class SharedStream(trio.abc.Stream):
             if self.torn:
                 raise trio.BrokenResourceError("an earlier write was cut short")
             self.torn = True
-            sent = self._send_at_once(data)
-            if sent < len(data):
-                with trio.fail_after(timeout_s), memoryview(data)[sent:] as rest:
-                    await self._stream.send_all(rest)
+            rest, self._rest = self._rest, b""
+            await self._send_in_time(b"".join((rest, data)) if rest and data else rest or data, timeout_s)
             self.torn = False
             if bytes(data[:1]) == _CLOSE_FRAME:
                 self.closing = True
                 self._let_go_on()
         finally:
             self._lock.release()
+
+    async def _send_in_time(self, data: bytes | bytearray | memoryview, timeout_s: float) -> None:
+        sent = self._send_at_once(data)
+        if sent < len(data):
+            with trio.fail_after(timeout_s), memoryview(data)[sent:] as rest:
+                await self._stream.send_all(rest)
 
     async def _take_turn(self, timeout_s: float) -> None:
         try:

@@ -129,8 +129,17 @@ class ServerSocket:
             raise Disconnected(1006, None)
         return await _receive(self._library)
 
+    def send_now(self, frames: bytes) -> bool:
+        """Send complete server frames, joined, as far as the kernel takes them at once; False if that is not all.
+
+        Then :meth:`send_frames` must follow, with no frames or more: it sends the rest first, or tells what is wrong.
+        """
+        if self._library is not None and self._library.closed is not None:
+            return False
+        return self._stream.send_now(frames)
+
     async def send_frames(self, frames: bytes, timeout_s: float = math.inf) -> None:
-        """Send complete server frames, joined.
+        """Send complete server frames, joined, behind what :meth:`send_now` has left.
 
         Raises:
             Disconnected: they cannot be sent.

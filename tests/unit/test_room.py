@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-import trio
-import trio.testing
 
 from node.hub import Hub
 from node.outbox import Outbox
@@ -301,22 +299,22 @@ def test_what_all_rooms_keep_is_bounded_and_whoever_is_behind_reads_the_store() 
     assert hub.buffer_bytes == 0
 
 
-async def test_a_writer_waits_until_there_is_something(hub: Hub) -> None:
-    member = Member(hub, "ana")
-    member.follow(0, 1)
-    with trio.fail_after(1):
-        await member.outbox.wait()
-    with trio.move_on_after(0.01) as idle:
-        await member.outbox.wait()
-    assert idle.cancelled_caught
-    member.outbox.take()
-    wakes: list[Callable[[], None]] = [
+def test_it_is_said_once_that_something_waits_until_it_is_taken(hub: Hub) -> None:
+    calls: list[None] = []
+    outbox = Outbox(10_000, lambda: None, lambda: calls.append(None))
+    hub.enter("ana", outbox)
+    room = hub.subscribe(outbox, "a")
+    room.let_in(outbox, 0)
+    somethings: list[Callable[[], object]] = [
+        lambda: outbox.follow(room, 1),
         lambda: hub.publish([event(1)]),
-        lambda: member.outbox.answer(b"x"),
-        member.outbox.wake,
+        lambda: outbox.answer(b"x"),
+        lambda: outbox.whisper(room, b"x"),
+        outbox.call,
     ]
-    for wake in wakes:
-        wake()
-        with trio.fail_after(1):
-            await member.outbox.wait()
-        member.outbox.take()
+    for number, something in enumerate(somethings, 1):
+        assert not outbox.due
+        something()
+        outbox.call()
+        assert (outbox.due, len(calls)) == (True, number)
+        outbox.take()
