@@ -18,7 +18,7 @@ import h11
 import trio
 
 from node.errors import ChatError
-from node.transport.stream import part
+from node.transport.stream import part, receive, send
 
 PATH = "/ws"
 MAX_REQUEST_BYTES = 16 * 1024
@@ -82,7 +82,7 @@ async def shake_hands(stream: trio.abc.HalfCloseableStream, origins: Origins) ->
         await stream.send_all(_answer(fault))
         await part(stream)
         raise HandshakeRefused(fault.text)
-    await stream.send_all(_accepted(headers["sec-websocket-key"]))
+    await send(stream, _accepted(headers["sec-websocket-key"]))
     return parser.trailing_data[0]
 
 
@@ -104,9 +104,9 @@ async def refuse(stream: trio.abc.HalfCloseableStream, reason: str, retry_after_
 
 async def _receive_request(stream: trio.abc.ReceiveStream, parser: h11.Connection) -> h11.Request:
     while not isinstance(event := parser.next_event(), h11.Request):
-        if not (data := await stream.receive_some(_RECEIVE_BYTES)):
+        if not (data := await receive(stream, _RECEIVE_BYTES)):
             raise HandshakeRefused("closed before the request was whole")
-        parser.receive_data(bytes(data))
+        parser.receive_data(data)
     return event
 
 

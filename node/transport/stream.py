@@ -56,7 +56,7 @@ class SharedStream(trio.abc.Stream):
         """
         if self._ended or self.closing:
             return False
-        sent = 0 if self._lock.locked() or self.torn else self._send_at_once(data)
+        sent = 0 if self._lock.locked() or self.torn else send_at_once(self._stream, data)
         if sent == len(data):
             return True
         self._rest = memoryview(data)[sent:]  # no copy: many may wait for the same
@@ -83,7 +83,7 @@ class SharedStream(trio.abc.Stream):
                 raise trio.BrokenResourceError("an earlier write was cut short")
             self.torn = True
             rest, self._rest = self._rest, b""
-            await self._send_in_time(b"".join((rest, data)) if rest and data else rest or data, timeout_s)
+            await send(self._stream, b"".join((rest, data)) if rest and data else rest or data, timeout_s)
             self.torn = False
             if bytes(data[:1]) == _CLOSE_FRAME:
                 self.closing = True
@@ -91,27 +91,12 @@ class SharedStream(trio.abc.Stream):
         finally:
             self._lock.release()
 
-    async def _send_in_time(self, data: bytes | bytearray | memoryview, timeout_s: float) -> None:
-        sent = self._send_at_once(data)
-        if sent < len(data):
-            with trio.fail_after(timeout_s), memoryview(data)[sent:] as rest:
-                await self._stream.send_all(rest)
-
     async def _take_turn(self, timeout_s: float) -> None:
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
             with trio.fail_after(timeout_s):
                 await self._lock.acquire()
-
-    def _send_at_once(self, data: bytes | bytearray | memoryview) -> int:
-        """How much the kernel takes without waiting. An error shows again to who waits."""
-        if not isinstance(self._stream, trio.SocketStream):
-            return 0
-        try:
-            return os.write(self._stream.socket.fileno(), data)
-        except OSError:
-            return 0
 
     async def wait_send_all_might_not_block(self) -> None:
         """As in ``trio.abc.SendStream``."""
@@ -175,24 +160,9 @@ class SharedStream(trio.abc.Stream):
         if self._early:
             data, self._early = self._early, b""
         else:
-            data = await self._read(max_bytes or _RECEIVE_BYTES)
+            data = await receive(self._stream, max_bytes or _RECEIVE_BYTES)
         self.heard_at = trio.current_time()
         return data
-
-    async def _read(self, max_bytes: int) -> bytes:
-        """As :meth:`trio.SocketStream.receive_some`, in less time, and with less that is kept while it waits."""
-        if not isinstance(self._stream, trio.SocketStream):
-            return bytes(await self._stream.receive_some(max_bytes))
-        await trio.lowlevel.checkpoint()
-        while True:
-            try:
-                return os.read(self._stream.socket.fileno(), max_bytes)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._stream.socket)
-            except OSError as error:
-                if error.errno == errno.EBADF:
-                    raise trio.ClosedResourceError("the connection is over") from None
-                raise trio.BrokenResourceError(str(error)) from error
 
     def _leave_to_library(self) -> None:
         self._inbound.give_up()
@@ -213,6 +183,44 @@ class SharedStream(trio.abc.Stream):
         """Close the transport at once."""
         self._ended = True
         await trio.aclose_forcefully(self._stream)
+
+
+def send_at_once(stream: trio.abc.SendStream, data: bytes | bytearray | memoryview) -> int:
+    """How much the kernel takes without waiting. An error shows again to who waits."""
+    if not isinstance(stream, trio.SocketStream):
+        return 0
+    try:
+        return os.write(stream.socket.fileno(), data)
+    except OSError:
+        return 0
+
+
+async def send(stream: trio.abc.SendStream, data: bytes | bytearray | memoryview, timeout_s: float = math.inf) -> None:
+    """As :meth:`trio.SocketStream.send_all`, in less time where the kernel takes it at once.
+
+    Raises:
+        TooSlowError: it took longer than ``timeout_s``.
+    """
+    sent = send_at_once(stream, data)
+    if sent < len(data):
+        with trio.fail_after(timeout_s), memoryview(data)[sent:] as rest:
+            await stream.send_all(rest)
+
+
+async def receive(stream: trio.abc.ReceiveStream, max_bytes: int) -> bytes:
+    """As :meth:`trio.SocketStream.receive_some`, in less time, and with less that is kept while it waits."""
+    if not isinstance(stream, trio.SocketStream):
+        return bytes(await stream.receive_some(max_bytes))
+    await trio.lowlevel.checkpoint()
+    while True:
+        try:
+            return os.read(stream.socket.fileno(), max_bytes)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(stream.socket)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise trio.ClosedResourceError("the connection is over") from None
+            raise trio.BrokenResourceError(str(error)) from error
 
 
 async def part(stream: trio.abc.HalfCloseableStream) -> None:
