@@ -1,4 +1,4 @@
-"""The rooms and users of this node: where committed events turn into wake-ups of writers."""
+"""The rooms and users of this node: where committed events turn into something to be written, and to whom."""
 
 from __future__ import annotations
 

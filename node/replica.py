@@ -1,6 +1,6 @@
 """The replica: follows the log, applies it to the store, tells the hub, and answers reads.
 
-log --tail, in order--> store (own thread) --> hub (writers wake) and submitter (outcomes)
+log --tail, in order--> store (own thread) --> hub (who receives it is due) and submitter (outcomes)
 
 The store's file follows a little later, and whenever somebody reads: a reader sees all that anybody has been told.
 """
