@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 USER = "chat"
+WITHOUT_CONSUMERS = "without-consumers"
+"""A user whose questions for a consumer nobody hears."""
 PASSWORD = "not-a-secret"  # noqa: S105
 _START_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
@@ -36,7 +38,16 @@ http: "127.0.0.1:{http_port}"
 log_file: "{log_file}"
 jetstream {{ store_dir: "{store_dir}", sync_interval: {sync_interval}, max_file_store: {max_bytes} }}
 accounts {{
-  CHAT {{ jetstream: enabled, users: [ {{ user: {user}, password: "{password}" }} ] }}
+  CHAT {{
+    jetstream: enabled
+    users: [
+      {{ user: {user}, password: "{password}" }}
+      {{
+        user: {without_consumers}, password: "{password}"
+        permissions {{ publish {{ deny: "$JS.API.CONSUMER.CREATE.>" }} }}
+      }}
+    ]
+  }}
   $SYS {{ users: [ {{ user: sys, password: "{password}" }} ] }}
 }}
 cluster {{
@@ -141,6 +152,7 @@ class NatsCluster:
                     log_file=directory / f"{name}.log",
                     store_dir=directory / name,
                     user=USER,
+                    without_consumers=WITHOUT_CONSUMERS,
                     password=PASSWORD,
                     max_bytes=max_bytes,
                     sync_interval=sync_interval,

@@ -3,7 +3,8 @@
 One stream, with one subject that carries the log's epoch: ``chat.log.0.<epoch>``. A node that still believes in an
 older log publishes to a subject that nobody listens on, so it can never append to the wrong one.
 
-Reads go through the stream's consumers and its leader only; direct get may answer from a replica that is behind.
+Reads go through the stream's consumers, or while none can be had, its leader only; direct get may answer from a replica
+that is behind.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from node.log.stream import (
     STREAM,
     STREAM_NAME_IN_USE,
     acknowledged,
+    entry_at,
     epoch_of,
     find_stream,
     has_quorum,
@@ -51,6 +53,9 @@ _CONSUME_SOON_TRIES: Final = 12
 """A question that is asked while a leader is elected is lost without a word, so until an election must be over, it is
 asked again soon. Each time it is about another consumer: one may have its place on a server that nobody reaches."""
 _CONSUME_DOUBLINGS: Final = 4
+_ASKED_IN_A_ROW: Final = 64
+_ASK_TIMEOUT_S: Final = 0.25
+"""Short, so that the next question for a consumer is not late where there is no leader."""
 _BEYOND_END_S: Final = 4.0
 """A leader that was just cut off may know less than we do, for a moment; so it is not believed at once."""
 _RESUME_DELAY_S: Final = (0.05, 0.2)
@@ -160,7 +165,26 @@ class JetStreamLog:
             finally:
                 if consumer is not None:
                     self.nats.spawn(consumer.close)
+            if consumer is None and (batch := await self._ask_leader(position)):
+                yield batch
+                position = batch[-1].position
             await trio.sleep(random.uniform(*_RESUME_DELAY_S))  # noqa: S311
+
+    async def _ask_leader(self, after: int) -> list[Entry]:
+        """The next entries, one by one from the stream's leader; none if it does not answer.
+
+        Consumers are made by the leader of the whole cluster, and it may take an election until there is one. The
+        stream, which has a leader of its own, may go on meanwhile, and what is written to it can be read.
+        """
+        entries: list[Entry] = []
+        with contextlib.suppress(LogUnavailable, APIError):
+            while len(entries) < _ASKED_IN_A_ROW:
+                ask = partial(entry_at, after + len(entries) + 1, self._epoch, _ASK_TIMEOUT_S)
+                entry = await self.nats.call(ask)
+                if entry is None:
+                    break
+                entries.append(entry)
+        return entries
 
     async def last(self) -> int:
         try:

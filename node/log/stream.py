@@ -15,7 +15,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import APIError
 
 from node.errors import LogChanged, LogFull, LogUnavailable
-from node.log.base import MAX_ENTRY_BYTES
+from node.log.base import MAX_ENTRY_BYTES, Entry
 from node.log.nats_thread import NatsThread
 
 STREAM: Final = "CHAT"
@@ -34,6 +34,7 @@ _REPLICA_FRESH_NS: Final = 3_000_000_000
 # Error codes of the JetStream API (nats-server, server/errors.json).
 STREAM_NAME_IN_USE: Final = 10058
 _STREAM_NOT_FOUND: Final = 10059
+_NO_ENTRY: Final = 10037
 _STORE_FAILED: Final = 10077
 _NO_SPACE: Final = frozenset({10002, 10023, 10047, 10122})
 _LIMIT_REACHED: Final = ("maximum bytes exceeded", "maximum messages exceeded")
@@ -108,6 +109,24 @@ async def _stream_info(client: Client) -> StreamInfo:
         with contextlib.suppress(nats.errors.TimeoutError):
             return await client.jsm(timeout=_INFO_TIMEOUT_S).stream_info(STREAM)
     return await client.jsm(timeout=_INFO_TIMEOUT_S).stream_info(STREAM)
+
+
+async def entry_at(position: int, epoch: str, timeout_s: float, client: Client) -> Entry | None:
+    """An entry, from the stream's leader; None if there is none yet.
+
+    Raises:
+        LogChanged: it is of another log.
+        nats.errors.Error: the leader does not answer within ``timeout_s``, or refuses.
+    """
+    try:
+        message = await client.jsm(timeout=timeout_s).get_msg(STREAM, position)
+    except APIError as error:
+        if error.err_code == _NO_ENTRY:
+            return None
+        raise
+    if message.subject != subject(epoch):
+        raise LogChanged(f"entry {position} of stream {STREAM} is of another log")
+    return Entry(position, message.data or b"")
 
 
 def acknowledged(reply: bytes) -> int:

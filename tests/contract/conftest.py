@@ -62,10 +62,10 @@ class JetStreamBackend:
     def __init__(self, cluster: NatsCluster) -> None:
         self.cluster = cluster
 
-    def log(self, max_bytes: int | None = None, first: int = 0) -> JetStreamLog:
+    def log(self, max_bytes: int | None = None, first: int = 0, user: str = USER) -> JetStreamLog:
         """As promised; connects to the server with index ``first`` while that is up."""
         urls = self.cluster.urls[first:] + self.cluster.urls[:first]
-        return JetStreamLog(urls, USER, PASSWORD, replicas=3, max_bytes=max_bytes)
+        return JetStreamLog(urls, user, PASSWORD, replicas=3, max_bytes=max_bytes)
 
     def source(self) -> JetStreamLog:
         return JetStreamLog(self.cluster.urls, USER, PASSWORD, replicas=3, create=False)

@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from node.errors import LogChanged, LogUnavailable
-from node.log.base import Log
+from node.log.base import Entry, Log
 from node.log.jetstream import JetStreamLog
 from node.log.stream import STREAM
-from tests.nats_cluster import PASSWORD, USER
+from tests.nats_cluster import PASSWORD, USER, WITHOUT_CONSUMERS
 
 from .conftest import JetStreamBackend
 from .reading import Follower, append_surely, read, surely
@@ -123,6 +123,36 @@ async def test_without_quorum_nothing_is_known_until_it_is_back(jetstream: JetSt
         assert await append_surely(log, "e:2", b"2") == 2
         assert await surely(log.last) == 2
         assert log.reachable
+
+
+async def test_a_reader_without_a_consumer_is_answered_by_the_leader(jetstream: JetStreamBackend) -> None:
+    async with opened(jetstream, 1) as [log], trio.open_nursery() as nursery:
+        for number in range(100):
+            await append_surely(log, f"e:{number}", b"%d" % number)
+        reader = jetstream.log(user=WITHOUT_CONSUMERS)
+        await reader.open()
+        follower = Follower(reader)
+        nursery.start_soon(follower.run)
+        await follower.reach(100)
+        for number in range(100, 103):
+            position = await append_surely(log, f"e:{number}", b"%d" % number)
+            await follower.reach(position)
+        nursery.cancel_scope.cancel()
+    await reader.aclose()
+    assert follower.entries == [Entry(number + 1, b"%d" % number) for number in range(103)]
+
+
+async def test_a_reader_without_a_consumer_sees_that_the_log_is_another(jetstream: JetStreamBackend) -> None:
+    reader = jetstream.log(user=WITHOUT_CONSUMERS)
+    async with opened(jetstream, 1) as [log]:
+        await append_surely(log, "e:1", b"1")
+        await reader.open()
+    await jetstream.destroy()
+    async with opened(jetstream, 1) as [log]:
+        await append_surely(log, "e:1", b"1")
+        with trio.fail_after(10), pytest.raises(LogChanged):
+            await read(reader, 1)
+    await reader.aclose()
 
 
 async def test_a_tail_that_cannot_begin_leaves_nothing_behind(jetstream: JetStreamBackend) -> None:

@@ -11,7 +11,7 @@ import trio.testing
 
 from node.errors import LogUnavailable
 from node.log.jetstream import JetStreamLog, consume_timeout_s
-from node.log.stream import API_TIMEOUT_S
+from node.log.stream import API_TIMEOUT_S, entry_at
 
 _ELECTION_S = 9.0
 """By nats-server, 4 to 9 s; a dead consumer is noticed after three of them."""
@@ -35,9 +35,14 @@ async def test_a_reader_counts_what_was_lost(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     log, waited = JetStreamLog(["nats://127.0.0.1:1"], None, None, 1), list[float]()
+    leader_asked = 0
 
     async def call(ask: Callable[..., Any]) -> None:
+        nonlocal leader_asked
         assert isinstance(ask, partial)
+        if ask.func is entry_at:
+            leader_asked += 1
+            raise LogUnavailable("nor this")
         waited.append(ask.args[1])
         if len(waited) == 16:
             raise EOFError
@@ -48,3 +53,4 @@ async def test_a_reader_counts_what_was_lost(
         await anext(log.tail(0))
     assert waited == [consume_timeout_s(lost) for lost in range(16)]
     assert waited[-1] > waited[0]
+    assert leader_asked == 15
