@@ -19,6 +19,7 @@ import trio
 from node.errors import ErrorCode, LogUnavailable, RequestError, StoreCorrupt
 from node.hub import Hub
 from node.log.base import Log
+from node.log.end import SharedEnd
 from node.metrics import Metrics
 from node.state.model import Account, Notice
 from node.state.reader import Reader
@@ -56,6 +57,7 @@ class Replica:
         self, log: Log, path: Path, hub: Hub, submitter: Submitter, metrics: Metrics, tracer: Tracer | None = None
     ) -> None:
         self._log = log
+        self._end = SharedEnd(log)
         self._path = path
         self._hub = hub
         self._submitter = submitter
@@ -152,7 +154,7 @@ class Replica:
         """
         with trio.move_on_after(_BARRIER_TIMEOUT_S) as timeout:
             try:
-                self.head = max(self.head, await self._log.last())
+                self.head = max(self.head, await self._end.last())
             except LogUnavailable:
                 self.caught_up = False
                 return

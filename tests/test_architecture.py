@@ -17,7 +17,7 @@ ORDER = [
     "protocol.frames", "protocol.requests", "protocol.pushes", "protocol.answers",
     "state.records", "state.model", "state.outcome", "state.room_rules", "state.message_rules", "state.server_rules",
     "state.rules", "state.schema", "state.store", "state.reader", "protocol.translate", "protocol.session",
-    "log.base", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.sqlite_copy",
+    "log.base", "log.end", "log.crossing", "log.nats_thread", "log.nats_consumer", "log.sqlite", "log.sqlite_copy",
     "log.stream", "log.jetstream", "log.jetstream_copy", "export", "restore",
     "tracing", "room", "outbox", "flusher", "hub", "pace", "submitter", "replica", "vitals", "cluster", "presence",
     "conversation", "transport.inbound", "transport.stream", "transport.handshake", "transport.websocket", "connection",
