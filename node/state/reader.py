@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from node.state.model import INVITED, RANKS, Account
-from node.state.schema import event_id
+from node.state.schema import event_id, unsealed
 
 _BELONGS = f"role IN ({', '.join(repr(role) for role in RANKS)})"
 _KNOWS = f"({_BELONGS} OR role = {INVITED!r})"
@@ -177,7 +177,8 @@ class Reader:
         end: int | None = None
         total = 0
         with closing(cursor):
-            for place, payload in cursor:
+            for place, kept in cursor:
+                payload = unsealed(kept)
                 total += len(payload)
                 if len(payloads) == limit or (payloads and total > max_bytes):
                     return payloads, end
@@ -218,7 +219,8 @@ def _within(max_bytes: int, cursor: sqlite3.Cursor) -> list[bytes]:
     payloads: list[bytes] = []
     total = 0
     with closing(cursor):
-        for (payload,) in cursor:
+        for (kept,) in cursor:
+            payload = unsealed(kept)
             total += len(payload)
             if payloads and total > max_bytes:
                 break

@@ -3,11 +3,14 @@
 An event's ``id`` is its room's number and its seq in one integer, so that one primary key keeps a room's events
 together and in order. A message's ``place`` is where its record stands in the log: it orders messages
 over all rooms. Its ``said`` is a short hash of what a repeat of it would have in common with it.
+
+A payload is sealed with a checksum: most of a long one lies where SQLite sees no damage.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -17,10 +20,12 @@ import msgspec
 
 from node.errors import StoreCorrupt
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """A file of another version is rebuilt from the log."""
 
 _SEQ_BITS = 36
+
+_SEAL_BYTES = 4
 
 _CHECKPOINT_PAGES = 4000
 """So much (16 MB) is written beside the file before it is moved there: a page that changes often is moved once."""
@@ -61,6 +66,26 @@ def room_of(key: int) -> int:
 def said_key(user: str, cid: str) -> int:
     """What a message is looked up by when it may be a repeat: 64 bits, so who finds one must look whether it is it."""
     return int.from_bytes(blake2b(f"{user} {cid}".encode(), digest_size=8).digest(), signed=True)
+
+
+class Damaged(Exception):
+    """A payload is not what was written."""
+
+
+def sealed(payload: bytes) -> bytes:
+    """A payload as it is kept: with its CRC-32 (RFC 1952, 8) behind it."""
+    return payload + zlib.crc32(payload).to_bytes(_SEAL_BYTES)
+
+
+def unsealed(kept: bytes) -> bytes:
+    """The payload of what is kept.
+
+    Raises:
+        Damaged: it is not what was sealed.
+    """
+    if type(kept) is bytes and zlib.crc32(payload := kept[:-_SEAL_BYTES]).to_bytes(_SEAL_BYTES) == kept[-_SEAL_BYTES:]:
+        return payload
+    raise Damaged("a payload does not fit its checksum")
 
 
 def open_file(path: Path, epoch: str) -> sqlite3.Connection:
@@ -108,7 +133,7 @@ def corruption_named(path: Path, *, own_sql: bool = True) -> Iterator[None]:
         if _is_damage(error, own_sql):
             raise StoreCorrupt(f"{path}: {error}") from error
         raise
-    except msgspec.DecodeError as error:
+    except (Damaged, msgspec.DecodeError) as error:
         raise StoreCorrupt(f"{path}: {error}") from error
 
 

@@ -18,7 +18,7 @@ from node.protocol.pushes import MessageEvent, encode
 from node.state.model import Account, Changes, Event, Notice, Push, Room, Standing, State
 from node.state.records import check_version
 from node.state.rules import AppliedBatch, apply_entry
-from node.state.schema import corruption_named, event_id, open_file, room_of, said_key
+from node.state.schema import corruption_named, event_id, open_file, room_of, said_key, sealed, unsealed
 
 _decode_message = msgspec.json.Decoder(MessageEvent).decode
 _decode_account = msgspec.json.Decoder(Account).decode
@@ -140,7 +140,7 @@ class Store:
         if (said := self._lot.said.get((room_no, user, cid))) is not None:
             return said
         for message_id, payload in self._db.execute(_SAID, (said_key(user, cid),)):
-            message = _decode_message(payload)
+            message = _decode_message(unsealed(payload))
             if (room_of(message_id), message.from_, message.cid) == (room_no, user, cid):
                 return message
         return None
@@ -154,7 +154,7 @@ class Store:
 
     def _message(self, message_id: int) -> tuple[int, MessageEvent] | None:
         row = self._db.execute(f"{_MESSAGE} WHERE message.id = ?", (message_id,)).fetchone()
-        return (row[0], _decode_message(row[1])) if row else None
+        return (row[0], _decode_message(unsealed(row[1]))) if row else None
 
     def _write(self, changes: Changes) -> None:
         for room_no, head in changes.emptied.items():
@@ -168,7 +168,7 @@ class Store:
         kept = changes.kept
         self._db.executemany(
             "INSERT INTO event VALUES (?, ?)",
-            [(event_id(e.room_no, e.seq), e.payload) for e in changes.events if kept(e.room_no, e.seq)],
+            [(event_id(e.room_no, e.seq), sealed(e.payload)) for e in changes.events if kept(e.room_no, e.seq)],
         )
 
     def _write_messages(self, changes: Changes) -> None:
@@ -181,7 +181,7 @@ class Store:
             thread = event_id(room_no, message.thread) if message.thread is not None else None
             changed = message.edited is not None or message.deleted or message.reactions or message.replies
             said = said_key(message.from_, message.cid)
-            new.append((place, event_id(room_no, seq), said, thread, encode(message) if changed else None))
+            new.append((place, event_id(room_no, seq), said, thread, sealed(encode(message)) if changed else None))
             if not message.deleted:
                 found_by.append((place, message.body))
         self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?)", new)
@@ -202,7 +202,7 @@ class Store:
         if found is None:
             raise StoreCorrupt(f"{self.path}: message {message_id} is gone")
         place, before = found
-        self._db.execute("UPDATE message SET payload = ? WHERE place = ?", (encode(message), place))
+        self._db.execute("UPDATE message SET payload = ? WHERE place = ?", (sealed(encode(message)), place))
         if (before.body, before.deleted) != (message.body, message.deleted):
             self._forget(place, before)
             if not message.deleted:
@@ -217,7 +217,7 @@ class Store:
         """Everything that was said in a room up to a seq goes."""
         span = (event_id(room_no, 0), event_id(room_no, head))
         for place, payload in self._db.execute(f"{_MESSAGE} WHERE message.id BETWEEN ? AND ?", span).fetchall():
-            self._forget(place, _decode_message(payload))
+            self._forget(place, _decode_message(unsealed(payload)))
         self._db.execute("DELETE FROM message WHERE id BETWEEN ? AND ?", span)
         self._db.execute("DELETE FROM event WHERE id BETWEEN ? AND ?", span)
 

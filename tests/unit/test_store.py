@@ -18,14 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.errors import StoreCorrupt
 from node.state import records
 from node.state.model import State
 from node.state.outcome import Accepted
 from node.state.reader import Reader, RoomRow, RoomView
-from node.state.records import CreateRoom, EditMessage, JoinRoom, LeaveRoom, SendMessage, UnknownVersion, encode_batch
+from node.state.records import CreateRoom, JoinRoom, LeaveRoom, SendMessage, UnknownVersion, encode_batch
 from node.state.rules import apply_entry
-from node.state.schema import discard
 from node.state.store import Applied, Store
 
 from .fakes import NoDisk
@@ -214,65 +212,6 @@ def test_a_store_of_another_log_or_schema_is_thrown_away(path: Path) -> None:
         db.commit()
     with closing(Store(path, "other")) as store:
         assert store.state.position == 0
-
-
-@pytest.mark.parametrize("damage", ["not a database", "pages", "cut short"])
-def test_damage_is_named_and_a_rebuild_heals_it(path: Path, damage: str) -> None:
-    with closing(Store(path, "epoch")) as store:
-        written(store, [*LOG, (4, entry(*(SendMessage("ana", 1, "a", f"k{i}", "x" * 900) for i in range(200)), n=4))])
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA journal_mode = DELETE")
-    whole = path.read_bytes()
-    damaged = {
-        "not a database": b"?" * 8192,
-        "pages": whole[:4096] + bytes(len(whole) - 4096),
-        "cut short": whole[:6000],
-    }
-    path.write_bytes(damaged[damage])
-    with pytest.raises(StoreCorrupt):
-        Store(path, "epoch")
-    discard(path)
-    assert not list(path.parent.iterdir())
-    with closing(Store(path, "epoch")) as store:
-        written(store, LOG)
-        assert snapshot(store.state) == replayed(LOG)
-
-
-LOST = {
-    "a table": "DROP TABLE standing",
-    "the position": "DELETE FROM meta WHERE key = 'position'",
-    "a room": "DELETE FROM room",
-    "an account's form": "INSERT INTO account VALUES ('ana', '{')",
-    "the form of text": "UPDATE room SET title = CAST(x'ff' AS TEXT)",
-}
-
-
-@pytest.mark.parametrize("lost", LOST)
-def test_a_file_that_lost_something_is_damaged(path: Path, lost: str) -> None:
-    with closing(Store(path, "epoch")) as store:
-        written(store, LOG)
-    with closing(sqlite3.connect(path)) as db:
-        db.execute(LOST[lost])
-        db.commit()
-    with pytest.raises(StoreCorrupt, match=r"store\.sqlite"):
-        Store(path, "epoch")
-
-
-def test_a_message_that_is_lost_is_noticed_when_it_is_changed(store: Store, path: Path) -> None:
-    written(store, LOG)
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("DELETE FROM message")
-        db.commit()
-    written(store, [(4, entry(EditMessage("ana", 9, "a", 2, "other"), n=4))])  # refused: there is no such message
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE event SET payload = '{'")
-        db.commit()
-    written(store, [(5, entry(SendMessage("ana", 9, "a", "n", "new"), n=5))])
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE event SET payload = '{'")
-        db.commit()
-    with pytest.raises(StoreCorrupt):
-        written(store, [(6, entry(EditMessage("ana", 9, "a", 6, "other"), n=6))])
 
 
 def test_digests_on_the_way_are_those_of_a_replay(store: Store) -> None:
