@@ -257,28 +257,38 @@ class Conversation:
     # --- joining ---
 
     async def _enter(self, request: requests.Join, record: AnyRecord | None) -> None:
-        """Subscribe first, then look where the room stands: what is committed in between waits in the room's buffer."""
         outbox, node = self._outbox, self._node
-        if len(outbox.cursors) >= node.settings.max_rooms and request.room not in _room_ids(outbox):
+        if len(outbox.cursors) >= node.settings.max_rooms and request.room not in outbox.room_ids:
             raise RequestError(ErrorCode.FORBIDDEN, f"a connection joins at most {node.settings.max_rooms} rooms")
         await node.replica.catch_up()
-        view = await self._view(request.room)
-        if not view.member and record is not None:
+        if await self._enter_as_member(request):
+            return
+        if record is not None:
             if request.since is not None and request.since.epoch == node.epoch:
                 # Coming back is not coming: a client that resumes by itself must not undo a kick.
                 raise RequestError(ErrorCode.FORBIDDEN, f"no longer a member of {request.room}")
             await node.submitter.commit(record)
-        room = node.hub.subscribe(outbox, request.room)
+            if await self._enter_as_member(request):
+                return
+        raise RequestError(ErrorCode.FORBIDDEN, f"not a member of {request.room}")
+
+    async def _enter_as_member(self, request: requests.Join) -> bool:
+        """Let a member in; False for who is none. Who subscribes before looking finds what comes meanwhile buffered."""
+        outbox, hub, entered = self._outbox, self._node.hub, False
+        room = hub.subscribe(outbox, request.room)
         try:
-            view = await self._member_view(request.room)
+            view = await self._view(request.room)
             self._require_reached(request.since, view)
-            if outbox not in room.receivers:
-                raise RequestError(ErrorCode.FORBIDDEN, f"no longer a member of {request.room}")
-        except BaseException:
-            node.hub.unsubscribe(outbox, room)
-            raise
-        self._follow(request, room, view)
-        node.presence.joined(self.user, outbox, room)
+            if view.member:
+                if outbox not in room.receivers:
+                    raise RequestError(ErrorCode.FORBIDDEN, f"no longer a member of {request.room}")
+                self._follow(request, room, view)
+                self._node.presence.joined(self.user, outbox, room)
+                entered = True
+        finally:
+            if not entered:
+                hub.unsubscribe(outbox, room)
+        return entered
 
     def _follow(self, request: requests.Join, room: Room, view: RoomView) -> None:
         joined = answers.Joined(room.id, self._node.epoch, first=view.first, head=view.head)
@@ -350,7 +360,7 @@ class Conversation:
         self._answer(request.id, answers.SearchPage([msgspec.Raw(payload) for payload in payloads], end))
 
     def _typing(self, request: requests.Typing) -> None:
-        if request.room not in _room_ids(self._outbox):
+        if request.room not in self._outbox.room_ids:
             raise RequestError(ErrorCode.FORBIDDEN, f"join {request.room} first")
         self._node.presence.typing(self.user, request.room)
         self._answer(request.id, answers.Done())
@@ -383,10 +393,6 @@ class Conversation:
     def _refuse(self, request_id: int | str | None, error: RequestError) -> None:
         self._node.metrics.requests_refused.labels(error.code.value).inc()
         self._outbox.answer(answers.encode_error(request_id, error), after_events=True)
-
-
-def _room_ids(outbox: Outbox) -> set[str]:
-    return {room.id for room in outbox.cursors}
 
 
 def _done(record: AnyRecord, outcome: Accepted) -> answers.Done:

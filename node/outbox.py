@@ -70,6 +70,11 @@ class Outbox:
         return self._queued
 
     @property
+    def room_ids(self) -> set[str]:
+        """Of the rooms that are received."""
+        return {room.id for room in self.cursors}
+
+    @property
     def waits_since(self) -> float:
         """When the oldest event that is not written yet was published; infinite if there is none."""
         return min(self._oldest_at, *self._dirty.values()) if self._dirty else self._oldest_at
