@@ -17,7 +17,6 @@ from node.outbox import Outbox
 from node.state.records import SendMessage
 from node.transport.websocket import Disconnected
 
-from .fakes import MemoryLog
 from .local_node import KEY, LocalNode, Talker, local_node, talking, until
 
 _PONG_FRAME = b"\x8a\x00"
@@ -180,19 +179,6 @@ async def test_refusals_name_what_is_wrong(node: LocalNode) -> None:
         assert await ana.ask(op="ping") == {}
 
 
-async def test_a_node_that_lags_does_not_take_a_place_for_ahead(tmp_path: Path) -> None:
-    async with local_node(tmp_path) as node, talking(node.url, "ana") as ana:
-        await fill(ana, "a", 1)
-        since = {"epoch": node.log.epoch, "seq": 100}
-        node.log.up = False
-        refusal = await ana.ask(op="join", room="a", since=since)
-        assert (refusal["code"], refusal["retry"]) == ("unavailable", True)
-        assert (await ana.ask(op="join", room="a", since={**since, "seq": 2}))["recovered"]
-        node.log.up = True
-        await until(lambda: node.replica.ready)
-        assert (await ana.ask(op="join", room="a", since=since))["reason"] == "position_ahead"
-
-
 @pytest.mark.parametrize("max_unsent_bytes", [2**19, 2**17])
 async def test_a_page_larger_than_the_reader_s_limit_comes_in_parts(tmp_path: Path, max_unsent_bytes: int) -> None:
     async with local_node(tmp_path, max_unsent_bytes=max_unsent_bytes) as node, talking(node.url, "ana") as ana:
@@ -336,27 +322,6 @@ async def test_a_cut_off_node_answers_what_it_knows_and_lets_nobody_new_in(tmp_p
                 assert answer["retry"]
                 await trio.sleep(0.1)
         assert (await ana.ask(op="history", room="a"))["msgs"][-1]["cid"] == "lost"
-
-
-async def test_a_join_waits_for_what_another_node_has_acknowledged(tmp_path: Path) -> None:
-    log = MemoryLog()
-    async with (
-        local_node(tmp_path, log=log, node_id="one") as one,
-        local_node(tmp_path, log=log, node_id="two") as two,
-        talking(one.url, "ana") as ana,
-        talking(two.url, "ana") as elsewhere,
-    ):
-        apply = two.replica._apply
-
-        async def apply_late(*arguments: Any) -> Any:
-            await trio.sleep(0.3)
-            return await apply(*arguments)
-
-        await ana.ask(op="create_room", room="a")
-        assert "head" in await elsewhere.ask(op="join", room="a")
-        two.replica._apply = apply_late  # type: ignore[assignment,method-assign]
-        ack = await ana.ask(op="send", room="a", cid="c", body="x")
-        assert (await elsewhere.ask(op="join", room="a"))["head"] == ack["seq"]
 
 
 async def test_a_close_gets_through_a_room_that_never_falls_silent(
