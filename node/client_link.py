@@ -157,6 +157,7 @@ class Link:
         while self._closed is None:
             url, began = urls[0], trio.current_time()
             end = await self._live(url, connect_timeout_s(failures, len(urls)))
+            steady = self.node is not None and trio.current_time() - began > _STEADY_S
             self._socket = self.node = None
             reason = str(end) if isinstance(end, Disconnected) else "the node goes away (drain)"
             logger.info("connection ended, will connect again", url=url, reason=reason)
@@ -167,7 +168,7 @@ class Link:
             urls = next_urls(urls, url, end.prefer if isinstance(end, Drain) else [], self._urls)
             if not isinstance(end, Drain):
                 # A node that takes this client and soon drops it must not be asked again at once, over and over.
-                failures = 0 if trio.current_time() - began > _STEADY_S else failures + 1
+                failures = 0 if steady else failures + 1
                 await trio.sleep(random.uniform(0, backoff_s(failures // len(urls))))  # noqa: S311 - full jitter
 
     def _is_final(self, end: Disconnected) -> bool:

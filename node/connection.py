@@ -220,7 +220,7 @@ class Connection:
             return b""
         room, first, last = lagging
         payloads = await self._node.replica.read(partial(_read_events, room.id, first, last), stale=True)
-        if not self._outbox.advance(room, first + len(payloads)):
+        if not self._outbox.advance(room, first, first + len(payloads)):
             return await self._from_store()
         self._node.metrics.events_delivered.inc(len(payloads))
         return b"".join(map(text_frame, payloads))
@@ -231,6 +231,8 @@ class Connection:
             self.end(close.code, close.reason)
 
     def _too_slow(self) -> None:
+        if not self._writes:
+            return  # it has not been written to yet, which is not the reader's fault
         self.end(CloseCode.SLOW_READER, "too much unsent output")
 
 

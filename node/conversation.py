@@ -29,7 +29,7 @@ from node.protocol.session import Command, Session, limits_of
 from node.replica import Replica
 from node.room import Room
 from node.state.model import Account
-from node.state.outcome import Accepted, Outcome, Rejected
+from node.state.outcome import Outcome, Rejected
 from node.state.reader import RoomView
 from node.state.records import AnyRecord
 from node.submitter import Submitter
@@ -252,7 +252,8 @@ class Conversation:
             acknowledged = answers.Acknowledged(outcome.seq, outcome.ts, outcome.dup)
             self._answer(request.id, acknowledged, after_events=True)
         else:
-            self._answer(request.id, _done(record, outcome), after_events=True)
+            done = answers.Done(getattr(record, "room", None), outcome.seq or None)
+            self._answer(request.id, done, after_events=True)
 
     # --- joining ---
 
@@ -276,9 +277,9 @@ class Conversation:
         """Let a member in; False for who is none. Who subscribes before looking finds what comes meanwhile buffered."""
         outbox, hub, entered = self._outbox, self._node.hub, False
         room = hub.subscribe(outbox, request.room)
+        received = room in outbox.cursors  # and goes on, whatever becomes of this
         try:
-            view = await self._view(request.room)
-            self._require_reached(request.since, view)
+            view = await self._view(request.room, request.since)
             if view.member:
                 if outbox not in room.receivers:
                     raise RequestError(ErrorCode.FORBIDDEN, f"no longer a member of {request.room}")
@@ -286,7 +287,7 @@ class Conversation:
                 self._node.presence.joined(self.user, outbox, room)
                 entered = True
         finally:
-            if not entered:
+            if not entered and not received:
                 hub.unsubscribe(outbox, room)
         return entered
 
@@ -303,9 +304,9 @@ class Conversation:
         self._outbox.follow(room, first)
         logger.info("joined", conn=self._conn_id, user=self.user, room_id=room.id, head=view.head)
 
-    def _require_reached(self, since: requests.Since | None, view: RoomView) -> None:
+    def _require_reached(self, since: requests.Since | None, head: int) -> None:
         """Refuse, while this node lags behind the log, a position that another one has shown already."""
-        ahead = since is not None and since.epoch == self._node.epoch and since.seq > view.head
+        ahead = since is not None and since.epoch == self._node.epoch and since.seq > head
         if ahead and not self._node.replica.ready:
             raise RequestError(ErrorCode.UNAVAILABLE, "this node has not come so far yet; ask again, or another node")
 
@@ -374,10 +375,13 @@ class Conversation:
 
     # --- shared ---
 
-    async def _view(self, room_id: str) -> RoomView:
-        """The room, if the user may know of it."""
+    async def _view(self, room_id: str, since: requests.Since | None = None) -> RoomView:
+        """The room, if the user may know of it, and this node has come as far there as ``since``."""
         view = await self._node.replica.read(lambda reader: reader.room(room_id, self.user))
-        if view is None or (view.private and not view.known and not self._admin):
+        if view is not None and view.private and not view.known and not self._admin:
+            view = None
+        self._require_reached(since, view.head if view else 0)
+        if view is None:
             raise RequestError(ErrorCode.NO_ROOM, f"there is no room {room_id}")
         return view
 
@@ -393,7 +397,3 @@ class Conversation:
     def _refuse(self, request_id: int | str | None, error: RequestError) -> None:
         self._node.metrics.requests_refused.labels(error.code.value).inc()
         self._outbox.answer(answers.encode_error(request_id, error), after_events=True)
-
-
-def _done(record: AnyRecord, outcome: Accepted) -> answers.Done:
-    return answers.Done(getattr(record, "room", None), outcome.seq or None)

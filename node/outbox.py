@@ -182,9 +182,12 @@ class Outbox:
             self.call()
         return None
 
-    def advance(self, room: Room, seq: int) -> bool:
-        """Say that events before ``seq`` are about to be sent; False if the room was forgotten meanwhile."""
-        if room not in self.cursors:
+    def advance(self, room: Room, first: int, seq: int) -> bool:
+        """Say that events from ``first``, and before ``seq``, are about to be sent.
+
+        Returns whether they are due: not where the room was forgotten, or joined again, while they were read.
+        """
+        if self.cursors.get(room) != first:
             return False
         self.cursors[room] = seq
         return True

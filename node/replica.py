@@ -94,6 +94,7 @@ class Replica:
         self.applied, self.digest = store.state.position, store.state.digest
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end.run)
                 nursery.start_soon(self._watch_head)
                 nursery.start_soon(self._watch_damage)
                 nursery.start_soon(self._write_now_and_then)

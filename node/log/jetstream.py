@@ -24,7 +24,7 @@ from nats.js.api import StreamInfo
 from nats.js.errors import APIError
 
 from node.errors import LogChanged, LogUnavailable
-from node.log.base import Entry, check_entry, new_epoch
+from node.log.base import MAX_ENTRY_BYTES, TAIL_BATCH_BYTES, TAIL_BATCH_ENTRIES, Entry, check_entry, new_epoch
 from node.log.nats_consumer import Consumer
 from node.log.nats_thread import NatsThread
 from node.log.stream import (
@@ -53,7 +53,7 @@ _CONSUME_SOON_TRIES: Final = 12
 """A question that is asked while a leader is elected is lost without a word, so until an election must be over, it is
 asked again soon. Each time it is about another consumer: one may have its place on a server that nobody reaches."""
 _CONSUME_DOUBLINGS: Final = 4
-_ASKED_IN_A_ROW: Final = 64
+_ASKED_BYTES: Final = TAIL_BATCH_BYTES - MAX_ENTRY_BYTES
 _ASK_TIMEOUT_S: Final = 0.25
 """Short, so that the next question for a consumer is not late where there is no leader."""
 _BEYOND_END_S: Final = 4.0
@@ -177,13 +177,14 @@ class JetStreamLog:
         stream, which has a leader of its own, may go on meanwhile, and what is written to it can be read.
         """
         entries: list[Entry] = []
+        size, until = 0, trio.current_time() + _ASK_TIMEOUT_S
         with contextlib.suppress(LogUnavailable, APIError):
-            while len(entries) < _ASKED_IN_A_ROW:
+            while size < _ASKED_BYTES and len(entries) < TAIL_BATCH_ENTRIES and trio.current_time() < until:
                 ask = partial(entry_at, after + len(entries) + 1, self._epoch, _ASK_TIMEOUT_S)
-                entry = await self.nats.call(ask)
-                if entry is None:
+                if (entry := await self.nats.call(ask)) is None:
                     break
                 entries.append(entry)
+                size += len(entry.data)
         return entries
 
     async def last(self) -> int:

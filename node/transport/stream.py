@@ -79,6 +79,8 @@ class SharedStream(trio.abc.Stream):
         """As :meth:`send_all`, also when the library has closed its side."""
         await self._take_turn(timeout_s)
         try:
+            if self.closing:
+                raise trio.ClosedResourceError("goodbye has been said")
             if self.torn:
                 raise trio.BrokenResourceError("an earlier write was cut short")
             self.torn = True

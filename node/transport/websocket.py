@@ -172,7 +172,8 @@ class ServerSocket:
         The library answers a close frame, but leaves a peer that broke the protocol without the close frame that the
         RFC asks for (7.1.7).
         """
-        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True), contextlib.suppress(trio.BrokenResourceError):
+        lost = (trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True), contextlib.suppress(*lost):
             gone = await self._disconnected()
             if gone.code in _FAULTS and not self._stream.closing:
                 await self._stream.say_last(_close_frame(gone.code, gone.reason))
@@ -261,20 +262,32 @@ async def connect(
     """Connect as a client; on leaving the block the connection is closed.
 
     Raises:
-        Disconnected: no WebSocket could be opened.
+        Disconnected: no WebSocket could be opened within ``timeout_s``.
     """
+    # The library's own limit does not end the wait for a peer that takes the connection and then says nothing.
+    with trio.move_on_after(timeout_s) as opening:
+        async with _opened(url, max_frame_bytes, ssl_context) as connection:
+            opening.deadline = math.inf
+            yield ClientSocket(connection)
+    if opening.cancelled_caught:
+        raise Disconnected(1006, f"no WebSocket within {timeout_s:g} s")
+
+
+@asynccontextmanager
+async def _opened(url: str, max_frame_bytes: int, ssl_context: SSLContext | None) -> AsyncIterator[WebSocketConnection]:
+    """A connection as the library makes it, but for the ways in which that ends."""
     opened = closing = False
     try:
         async with trio_websocket.open_websocket_url(
             url,
             ssl_context,
             max_message_size=max_frame_bytes,
-            connect_timeout=timeout_s,
+            connect_timeout=math.inf,
             disconnect_timeout=CLOSE_TIMEOUT_S,
         ) as connection:
             opened = True
             try:
-                yield ClientSocket(connection)
+                yield connection
             finally:
                 closing = True
                 # Once cancelled, the library's reader is gone and will not see the answer to our close: just say it.
@@ -287,7 +300,7 @@ async def connect(
         # The library answers a ping that crossed our close, and then is told by wsproto that it must not.
         if not closing:
             raise
-    except (OSError, ValueError, HandshakeError, trio_websocket.ConnectionTimeout) as error:
+    except (OSError, ValueError, HandshakeError) as error:
         if opened:
             raise
         raise Disconnected(1006, f"{error.__cause__ or error or type(error).__name__}") from None

@@ -16,7 +16,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Request
 
 from node.auth import sign_token
 from node.client import ChatClient, ClientClosed, Connected, ConnectionLost, Gap, Resumed, RoomFeed, open_client
-from node.client_link import backoff_s, connect_timeout_s, next_urls, refusal
+from node.client_link import backoff_s, next_urls, refusal
 from node.errors import CloseCode, ErrorCode, RequestError
 from node.protocol.answers import Joined
 from node.protocol.pushes import MemberEvent, MessageEvent
@@ -247,21 +247,6 @@ async def test_a_node_that_takes_it_and_drops_it_is_not_hammered(tmp_path: Path)
 
 def test_back_off_grows_to_ten_seconds_and_stays_there_for_ever() -> None:
     assert [backoff_s(rounds) for rounds in (0, 1, 2, 5, 6, 10**9)] == [0.1, 0.2, 0.4, 3.2, 4, 4]
-
-
-def test_a_silent_machine_does_not_keep_it_long_from_the_others() -> None:
-    assert [connect_timeout_s(failures, addresses=3) for failures in (0, 1, 2, 3)] == [2, 2, 5, 5]
-    assert connect_timeout_s(0, addresses=1) == 5
-
-
-async def test_it_goes_past_a_machine_that_says_nothing(tmp_path: Path) -> None:
-    silent = trio.socket.socket()
-    await silent.bind(("127.0.0.1", 0))
-    silent.listen(1)
-    url = f"ws://127.0.0.1:{silent.getsockname()[1]}/ws"
-    with silent, trio.fail_after(4):
-        async with local_node(tmp_path) as node, open_client([url, node.url], user="ana") as ana:
-            assert (await ana.whoami()).user == "ana"
 
 
 @pytest.mark.parametrize(("retry", "code"), [(True, ErrorCode.UNAVAILABLE), (False, ErrorCode.INTERNAL)])

@@ -363,3 +363,13 @@ async def test_a_ping_behind_much_else_has_twice_the_time(tmp_path: Path, writes
             connection.keep(silent_at + after_s, wall_s=0)
         assert connection._ending is not None
         assert connection._ending.code is CloseCode.NO_PONG
+
+
+async def test_only_who_has_been_written_to_is_too_slow(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, talking(node.url, "ana"):
+        (connection,) = node.server._connections
+        for writes in (False, True):
+            connection._writes = writes
+            connection._too_slow()
+            assert (connection._ending is not None) is writes
+        connection._writes = False

@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+import trio
 import trio.testing
 
 from node.errors import LogUnavailable
+from node.log.base import MAX_ENTRY_BYTES, TAIL_BATCH_BYTES, TAIL_BATCH_ENTRIES, Entry
 from node.log.jetstream import JetStreamLog, consume_timeout_s
 from node.log.stream import API_TIMEOUT_S, entry_at
 
@@ -54,3 +56,25 @@ async def test_a_reader_counts_what_was_lost(
     assert waited == [consume_timeout_s(lost) for lost in range(16)]
     assert waited[-1] > waited[0]
     assert leader_asked == 15
+
+
+@pytest.mark.parametrize(("size", "answers_in_s"), [(MAX_ENTRY_BYTES, 0.0), (10, 0.0), (10, 0.2)])
+async def test_what_the_leader_is_asked_for_is_little_and_soon_there(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, size: int, answers_in_s: float
+) -> None:
+    log = JetStreamLog(["nats://127.0.0.1:1"], None, None, 1)
+
+    async def call(ask: Callable[..., Any]) -> Entry:
+        assert isinstance(ask, partial)
+        await trio.sleep(answers_in_s)
+        if ask.func is not entry_at:
+            raise LogUnavailable("nobody hears it")
+        return Entry(ask.args[0], b"x" * size)
+
+    monkeypatch.setattr(log.nats, "call", call)
+    with trio.fail_after(2):
+        batch = await anext(log.tail(0))
+    assert [entry.position for entry in batch] == list(range(1, len(batch) + 1))
+    assert len(batch) <= TAIL_BATCH_ENTRIES
+    assert sum(len(entry.data) for entry in batch) <= TAIL_BATCH_BYTES
+    assert trio.current_time() < 1.5 if answers_in_s else len(batch) > 2

@@ -57,3 +57,29 @@ async def test_a_join_waits_for_what_another_node_has_acknowledged(tmp_path: Pat
         two.replica._apply = apply_late  # type: ignore[assignment,method-assign]
         ack = await ana.ask(op="send", room="a", cid="c", body="x")
         assert (await elsewhere.ask(op="join", room="a"))["head"] == ack["seq"]
+
+
+async def test_nor_its_room_for_one_that_is_not_there(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, talking(node.url, "ana") as ana:
+        since = {"epoch": node.log.epoch, "seq": 100}
+        node.log.up = False
+        refusal = await ana.ask(op="join", room="a", since=since)
+        assert (refusal["code"], refusal["retry"]) == ("unavailable", True)
+        node.log.up = True
+        await until(lambda: node.replica.ready)
+        assert (await ana.ask(op="join", room="a", since=since))["code"] == "no_room"
+
+
+async def test_a_join_that_fails_ends_nothing_that_goes_on(tmp_path: Path) -> None:
+    async with local_node(tmp_path) as node, talking(node.url, "ana") as ana, talking(node.url, "bo") as bo:
+        await fill(ana, "a", 1)
+        await bo.ask(op="join", room="a", limit=0)
+        node.log.up = False
+        refusal = await bo.ask(op="join", room="a", since={"epoch": node.log.epoch, "seq": 100})
+        assert refusal["code"] == "unavailable"
+        node.log.up = True
+        await until(lambda: node.replica.ready)
+        said = await ana.ask(op="send", room="a", cid="c", body="x")
+        with trio.fail_after(5):
+            while (await bo.hear()).get("seq") != said["seq"]:
+                pass

@@ -97,11 +97,22 @@ def test_who_is_behind_the_buffer_is_served_from_the_store_first(hub: Hub) -> No
     hub.publish([event(11)])
     assert member.outbox.take() == b""
     assert member.outbox.behind() == (room, 5, 10)
-    assert member.outbox.advance(room, 8)
+    assert member.outbox.advance(room, 5, 8)
     assert member.outbox.behind() == (room, 8, 10)
-    assert member.outbox.advance(room, 11)
+    assert member.outbox.advance(room, 8, 11)
     assert member.outbox.behind() is None
     assert member.outbox.take() == frames(11)
+
+
+def test_what_is_read_for_an_earlier_join_does_not_count_for_a_later_one(hub: Hub) -> None:
+    member = Member(hub, "ana")
+    room = member.follow(head=10, first=5)
+    member.outbox.take()
+    assert member.outbox.behind() == (room, 5, 10)
+    member.follow(head=10, first=2)
+    assert not member.outbox.advance(room, 5, 8)
+    member.outbox.take()
+    assert member.outbox.behind() == (room, 2, 10)
 
 
 def test_rooms_that_are_not_behind_do_not_wait_for_one_that_is(hub: Hub) -> None:
@@ -124,7 +135,7 @@ def test_the_buffer_forgets_the_oldest_and_stays_bounded(hub: Hub) -> None:
     assert room.base > 150
     assert sleeper.outbox.take() == b""
     assert sleeper.outbox.behind() == (room, 1, room.base - 1)
-    sleeper.outbox.advance(room, room.base)
+    sleeper.outbox.advance(room, 1, room.base)
     assert sleeper.outbox.behind() is None
     assert sleeper.outbox.take() == frames(*range(room.base, 201), size=100)
 
@@ -263,7 +274,7 @@ def test_a_forgotten_room_is_not_read_from_the_store_either(hub: Hub) -> None:
     member.outbox.take()
     hub.unsubscribe(member.outbox, room)
     assert member.outbox.behind() is None
-    assert not member.outbox.advance(room, 8)
+    assert not member.outbox.advance(room, 5, 8)
 
 
 def test_rooms_and_users_are_forgotten_with_their_last_connection(hub: Hub) -> None:
@@ -291,7 +302,7 @@ def test_what_all_rooms_keep_is_bounded_and_whoever_is_behind_reads_the_store() 
     member.outbox.take()
     assert member.outbox.behind() is not None
     for name in names:
-        member.outbox.advance(rooms[name], 10)
+        assert member.outbox.advance(rooms[name], 1, 10)
     assert member.outbox.behind() is None
     hub.publish([event(10, "room3")])
     assert member.outbox.take() == frames(10, room="room3")

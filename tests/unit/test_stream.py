@@ -80,3 +80,23 @@ async def test_a_rest_that_is_not_read_in_time_is_told(pair: tuple[SharedStream,
         await stream.send_all(b"", timeout_s=0.05)
     assert stream.torn
     assert not stream.send_now(b"late")
+
+
+async def test_nothing_follows_a_goodbye(pair: tuple[SharedStream, trio.SocketStream]) -> None:
+    stream, peer = pair
+    goodbye = b"\x88\x02\x03\xe8"
+    assert not stream.send_now(MUCH)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.say_last, goodbye)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not stream.send_now(b"late")
+            nursery.start_soon(refused, stream)
+            assert await read(peer, len(MUCH) + 4) == MUCH + goodbye
+    await stream.abort()
+    assert await peer.receive_some() == b""
+
+
+async def refused(stream: SharedStream) -> None:
+    with pytest.raises(trio.ClosedResourceError):
+        await stream.send_all(b"")
