@@ -62,7 +62,9 @@ class _LibrarysStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._accepted.is_set():
-            await self._stream.send_all(data)
+            # Once goodbye is said, nobody hears what the library still has to say, as its pongs.
+            with contextlib.suppress(trio.ClosedResourceError):
+                await self._stream.send_all(data)
         self._accepted.set()  # its answer to the handshake is nobody's
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -158,11 +160,12 @@ class ServerSocket:
         with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True), contextlib.suppress(*gone):
             if self._calling:
                 await self._attended.wait()
+            # Not by the library, whose reader ends with an error if a ping crosses its goodbye.
+            await self._stream.say_last(_close_frame(code, reason))
             if self._library is not None:
-                if not self._stream.torn:
-                    await self._library.aclose(code, _fitting(reason))
+                await self._disconnected()
+                await self._stream.part()
             else:
-                await self._stream.say_last(_close_frame(code, reason))
                 await self._attended.wait()
         await self.abort()
 

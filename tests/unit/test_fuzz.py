@@ -23,6 +23,11 @@ async def test_1500_mutated_connections_end_in_an_answer_or_a_close_code() -> No
     await fuzz.run("socket", 0, SOCKET_INPUTS, SEED)
 
 
+async def test_what_broke_a_connection_once() -> None:
+    """A ping that the library was to answer when it had said goodbye."""
+    await fuzz.run("socket", 6992, 1, "12")
+
+
 @pytest.mark.parametrize("make", [fuzz.mutated_text, fuzz.mutated_bytes])
 def test_an_input_depends_on_seed_and_number_alone(make: Any) -> None:
     random.seed(1)
