@@ -151,17 +151,19 @@ class Replica:
     async def catch_up(self) -> None:
         """Wait until everything that was acknowledged by anyone before this call is applied here.
 
-        When the log does not answer in time, the node says so by :attr:`ready` and what is here has to do.
+        When the log does not answer, the node says so by :attr:`ready` and what is here has to do.
+
+        Raises:
+            RequestError: ``unavailable``: the log has more, and it does not come in time.
         """
-        with trio.move_on_after(_BARRIER_TIMEOUT_S) as timeout:
-            try:
-                self.head = max(self.head, await self._end.last())
-            except LogUnavailable:
-                self.caught_up = False
-                return
-            await self._wait_for(self.head)
-        if timeout.cancelled_caught:
-            self.caught_up = False
+        known = 0
+        with trio.move_on_after(_BARRIER_TIMEOUT_S), suppress(LogUnavailable):
+            known = self.head = max(self.head, await self._end.last())
+            await self._wait_for(known)
+            return
+        self.caught_up = False
+        if self.applied < known:
+            raise RequestError(ErrorCode.UNAVAILABLE, "this node has not come so far yet; ask again, or another node")
 
     @property
     def ready(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import msgspec
@@ -93,7 +93,8 @@ class _Path:
         """What was acknowledged on any node is to be seen here."""
         node = self._host.node
         if node is not None:
-            await node.replica.catch_up()
+            with suppress(RequestError):  # which means that it is not ready
+                await node.replica.catch_up()
         if node is None or not node.replica.ready:
             raise not_ready(f"the node is not ready: {self._host.readiness()['reason'] or 'behind the log'}")
 

@@ -93,13 +93,13 @@ async def test_a_log_that_is_down_makes_it_unready_and_a_join_does_not_hang(tmp_
             await replica.wait_ready()
 
 
-async def test_it_is_not_ready_while_entries_do_not_arrive(tmp_path: Path) -> None:
+async def test_it_is_not_ready_while_entries_do_not_arrive_and_nobody_is_shown_less(tmp_path: Path) -> None:
     log = MemoryLog()
     async with following(log, tmp_path / "s") as replica:
         await replica.wait_ready()
         hidden = [*log.entries, *ENTRIES]
         log.last = _always(len(hidden))  # type: ignore[method-assign]
-        with trio.fail_after(1):
+        with trio.fail_after(1), pytest.raises(RequestError, match="not come so far"):
             await replica.catch_up()
         for _ in range(10):
             assert not replica.ready
