@@ -34,24 +34,18 @@ async def test_what_the_kernel_takes_is_sent_at_once(pair: tuple[SharedStream, t
     assert await read(peer, 6) == b"onetwo"
 
 
-async def test_the_rest_goes_ahead_of_what_is_sent_next(pair: tuple[SharedStream, trio.SocketStream]) -> None:
+@pytest.mark.parametrize("following", [b"next", b""])
+async def test_the_rest_goes_ahead_of_what_is_sent_next(
+    pair: tuple[SharedStream, trio.SocketStream], following: bytes
+) -> None:
     stream, peer = pair
     assert not stream.send_now(MUCH)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stream.send_all, b"next")
-            assert await read(peer, len(MUCH) + 4) == MUCH + b"next"
+            nursery.start_soon(stream.send_all, following)
+            assert await read(peer, len(MUCH + following)) == MUCH + following
     assert stream.send_now(b"again")
     assert await read(peer, 5) == b"again"
-
-
-async def test_the_rest_goes_with_nothing_behind_it_too(pair: tuple[SharedStream, trio.SocketStream]) -> None:
-    stream, peer = pair
-    assert not stream.send_now(MUCH)
-    with trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stream.send_all, b"")
-            assert await read(peer, len(MUCH)) == MUCH
 
 
 async def test_nothing_goes_between_the_parts_of_another(pair: tuple[SharedStream, trio.SocketStream]) -> None:
