@@ -28,7 +28,7 @@ async def test_a_node_that_lags_does_not_take_a_place_for_ahead(tmp_path: Path) 
 
 @pytest.mark.parametrize(("room", "code"), [("a", "forbidden"), ("b", "no_room")])
 async def test_a_node_that_lags_sends_nobody_away_who_has_a_place(tmp_path: Path, room: str, code: str) -> None:
-    """Whoever has a place in a room was let in where the node has not come to yet; the room may have been made there."""
+    """Whoever has a place in a room was let in where the node has not come to yet, or the room was made there."""
     async with local_node(tmp_path) as node, talking(node.url, "ana") as ana, talking(node.url, "bo") as bo:
         await fill(ana, "a", 1)
         since = {"epoch": node.log.epoch, "seq": 100}
