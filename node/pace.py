@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 
-ENTRY_EVERY_S = 0.004
-COMPANY = 3
+ENTRY_EVERY_S = 0.010
+COMPANY = 8
 """Fewer records than these in that time are not worth the wait."""
-CROWD = 16
+CROWD = 40
 """So many in that time, and more, meet while the entry before them is written."""
 _LOOKS_BACK_S = 0.1
 

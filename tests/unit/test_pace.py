@@ -44,6 +44,6 @@ def test_a_rush_is_forgotten() -> None:
 def test_an_entry_counts_with_all_its_records() -> None:
     pace, now = Pace(), 0.0
     while now < 1.0:
-        pace.begin(5, now)
+        pace.begin(2 * COMPANY, now)
         now += ENTRY_EVERY_S
     assert pace.due > AT_ONCE
