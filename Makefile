@@ -77,7 +77,7 @@ lint: $(VENV)/.installed
 	@$(STEP) "roles' variables" python tests/role_tables.py --check
 
 unit: $(VENV)/.installed
-	@$(STEP) "unit tests" pytest -q -n 2 tests/unit tests/test_architecture.py
+	@$(STEP) "unit tests" pytest -q -n 2 tests/unit
 
 .PHONY: fuzz
 fuzz: $(VENV)/.installed ## mutated inputs, each must end in an answer or a close code: make fuzz COUNT=1000000 SEED=7

@@ -56,7 +56,7 @@ def test_all_tests_without_an_engine(tmp_path: Path, no_engine: dict[str, str], 
     assert "no such luck" in done.stdout, done.stdout
     assert LEFT_OUT in done.stdout
     assert "make lint" in done.stdout
-    assert "pytest -q --junitxml=.make/unit.xml -n 2 tests/unit tests/test_architecture.py\n" in done.stdout
+    assert "pytest -q --junitxml=.make/unit.xml -n 2 tests/unit\n" in done.stdout
     assert "--durations=15 tests/contract tests/node tests/browser\n" in done.stdout
     assert "make up" not in done.stdout
     times = re.search(r"\n(engine \d+ s.*)\n", done.stdout)

@@ -60,6 +60,7 @@ async def test_a_message_is_counted_from_its_sender_to_each_reader(tmp_path: Pat
         before = value(node, "chat_events_delivered_total")
         for _ in range(2):  # the second is the first once more
             await ana.ask(op="send", room="a", cid="c1", body="hello")
+        await bo.pushes(1)
         # Not the events alone: bo's coming, which can wait and has no latency, may be written to bo only now.
         await until(lambda: value(node, "chat_delivery_seconds_count") >= 2)
         assert value(node, "chat_events_delivered_total") >= before + 2
